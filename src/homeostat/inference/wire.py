@@ -1,0 +1,137 @@
+"""What control and the inference process say to each other: the plan, its acknowledgement, and segments.
+
+Both sides share only this file and a directory, `<home>/inference/`:
+
+- control writes `plan.json` whole (a temporary file, fsync, rename); the worker notices the new file, loads and warms
+  what it names off the event loop, swaps in one assignment, and writes `acks/<worker>.json`;
+- the worker appends predictions to `segments/<worker>-<start>.seg`; control only reads them, and remembers how far.
+
+Neither waits for the other to be alive: with control gone the worker follows its last plan and goes on writing.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+Role = Literal["champion", "challenger", "shadow", "previous"]
+
+
+class Arm(Struct, frozen=True, kw_only=True):
+    """One model version under an endpoint. `share` of the answered traffic (a shadow or previous arm has 0)."""
+
+    name: str  # "champion", "canary", "shadow", "previous": written beside each prediction
+    role: Role
+    version: int
+    package: str  # manifest digest
+    share: float
+
+
+class EndpointPlan(Struct, frozen=True, kw_only=True):
+    """How one endpoint answers: its arms; their shares sum to 1. A request is assigned by a hash of its id or key."""
+
+    endpoint_id: str
+    project: str
+    name: str
+    model: str
+    arms: tuple[Arm, ...]
+    log: bool = True
+
+
+class Grant(Struct, frozen=True, kw_only=True):
+    """What the bearer of a token may do here; `until` is wall time in microseconds, None for no end."""
+
+    principal: str
+    endpoints: tuple[str, ...] | None  # None: every endpoint of its projects
+    projects: tuple[str, ...] | None  # None: every project
+    replay: bool = False  # may set event_at
+    until: int | None = None
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """The whole state the inference process follows. `tokens` maps sha256(token) in hex to its grant."""
+
+    epoch: int
+    objects: str  # root directory of the object store, for reading packages
+    endpoints: tuple[EndpointPlan, ...]
+    tokens: dict[str, Grant]
+    open_access: bool = False  # --no-auth: taken only on a loopback address
+    anonymous: Grant | None = None  # who an unauthenticated caller is under open_access
+
+
+class Ack(Struct, frozen=True, kw_only=True):
+    """A worker's answer to a plan: which epoch it serves, and what it could not load (endpoint/version -> why)."""
+
+    worker: str
+    pid: int
+    port: int
+    epoch: int
+    started: int
+    failed: dict[str, str] = {}
+
+
+class Prediction(Struct, frozen=True, array_like=True):
+    """One answered request, a block of rows, as it lies in a segment.
+
+    `request` is 16 bytes, time-ordered; row i of the block is prediction `hex(request)-i`. `inputs` and `outputs` map
+    a column to its n values. `status` is the HTTP status of the answer; a refused request has no rows. A shadow's block
+    repeats the request id under arm "shadow". `key` and `subject` are per row or None. `latency` is microseconds from
+    the last byte read to the answer ready to send.
+    """
+
+    request: bytes
+    event_at: int
+    recorded_at: int
+    endpoint: str
+    project: str
+    version: int
+    arm: str
+    status: int
+    latency: int
+    rows: int
+    keys: list[str | int | None] | None
+    caller_id: str | None
+    inputs: dict[str, list[Any]]
+    outputs: dict[str, list[Any]]
+    principal: str
+
+
+HEADER = b"HSEG0001"  # first 8 bytes of a segment; records follow at once
+_FRAME = 8  # little-endian u32 length, u32 crc32 of the payload
+
+encode_prediction = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Prediction).decode
+
+
+def frame(payload: bytes) -> bytes:
+    """One record as it lies in a segment: length, crc32, payload."""
+    return len(payload).to_bytes(4, "little") + zlib.crc32(payload).to_bytes(4, "little") + payload
+
+
+def read_segment(data: bytes | memoryview, start: int = 0) -> Iterator[tuple[int, Prediction]]:
+    """Yield (offset after the record, record) from `start` (0 means the beginning of the file).
+
+    Ends quietly at the first zero length (room not yet written) or torn record: a crc32 that does not match is a write
+    that was cut off by a crash before its request was answered, so nothing acknowledged is skipped.
+    """
+    view = memoryview(data)
+    at = max(start, len(HEADER))
+    while at + _FRAME <= len(view):
+        length = int.from_bytes(view[at : at + 4], "little")
+        end = at + _FRAME + length
+        if length == 0 or end > len(view):
+            return
+        payload = view[at + _FRAME : end]
+        if zlib.crc32(payload) != int.from_bytes(view[at + 4 : at + 8], "little"):
+            return
+        yield end, _decode(payload)
+        at = end
+
+
+def prediction_id(request: bytes, row: int) -> str:
+    """The id of one prediction: the request id in hex and the row's index."""
+    return f"{request.hex()}-{row}"
