@@ -4,7 +4,9 @@ Both sides share only this file and a directory, `<home>/inference/`:
 
 - control writes `plan.json` whole (a temporary file, fsync, rename); the worker notices the new file, loads and warms
   what it names off the event loop, swaps in one assignment, and writes `acks/<worker>.json`;
-- the worker appends predictions to `segments/<worker>-<start>.seg`; control only reads them, and remembers how far.
+- the worker appends predictions to `segments/<worker>-<start us>-<n>.seg`; control only reads them, and remembers how
+  far by the file's stem. A full segment, and every segment of a worker that drains or was killed and came back, is
+  sealed: cut to its used length and renamed to `.sealed`. After that it never changes and control may delete it.
 
 Neither waits for the other to be alive: with control gone the worker follows its last plan and goes on writing.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -64,7 +67,12 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Ack(Struct, frozen=True, kw_only=True):
-    """A worker's answer to a plan: which epoch it serves, and what it could not load (endpoint/version -> why)."""
+    """A worker's answer to a plan: which epoch it serves, and what it could not load (endpoint/version -> why).
+
+    Written once at start too, with epoch 0, so that control learns pid and port before there is a plan. An unreadable
+    plan leaves `epoch` as it was and is told under the key "plan". The worker holds a lock (flock) on
+    `acks/<worker>.lock` as long as it lives: whoever can take that lock knows the worker is gone.
+    """
 
     worker: str
     pid: int
@@ -77,10 +85,13 @@ class Ack(Struct, frozen=True, kw_only=True):
 class Prediction(Struct, frozen=True, array_like=True):
     """One answered request, a block of rows, as it lies in a segment.
 
-    `request` is 16 bytes, time-ordered; row i of the block is prediction `hex(request)-i`. `inputs` and `outputs` map
-    a column to its n values. `status` is the HTTP status of the answer; a refused request has no rows. A shadow's block
-    repeats the request id under arm "shadow". `key` and `subject` are per row or None. `latency` is microseconds from
-    the last byte read to the answer ready to send.
+    `endpoint` is the endpoint's id (`EndpointPlan.endpoint_id`). `request` is 16 bytes, time-ordered; row i of the block is prediction `hex(request)-i`. `inputs` and `outputs` map
+    a column to its n values. `status` is the HTTP status of the answer; a refused request has no rows (and version 0,
+    arm "", when no arm was chosen yet). Requests refused before their principal was let in to the endpoint (401, 403,
+    404) are counted, not written. A shadow's block repeats the request id under arm "shadow"; one that failed has
+    status 500 and no rows. A request that names a version which takes no share of the traffic has arm "direct".
+    `keys` and `subjects` are per row or None. `latency` is microseconds from the last byte read to the answer ready to
+    send (of a shadow: of its own computing). `outputs` holds "label" and "score", or "value".
     """
 
     request: bytes
@@ -98,6 +109,7 @@ class Prediction(Struct, frozen=True, array_like=True):
     inputs: dict[str, list[Any]]
     outputs: dict[str, list[Any]]
     principal: str
+    subjects: list[str | int | None] | None = None
 
 
 HEADER = b"HSEG0001"  # first 8 bytes of a segment; records follow at once
@@ -135,3 +147,23 @@ def read_segment(data: bytes | memoryview, start: int = 0) -> Iterator[tuple[int
 def prediction_id(request: bytes, row: int) -> str:
     """The id of one prediction: the request id in hex and the row's index."""
     return f"{request.hex()}-{row}"
+
+
+def segments(directory: Path) -> list[tuple[str, Path, bool]]:
+    """The segments in `directory` in the order they were begun: (stem, path, sealed).
+
+    A segment may be sealed between this listing and the opening of its path: on FileNotFoundError look again under the
+    same stem. Read it with `read()`; a map of it would fault when the worker cuts it to length.
+    """
+    found: dict[str, tuple[str, Path, bool]] = {}
+    for path in directory.iterdir():
+        sealed = path.suffix == ".sealed"
+        if sealed or path.suffix == ".seg":
+            found[path.stem] = (path.stem, path, sealed or found.get(path.stem, ("", path, False))[2])
+    return sorted(found.values(), key=lambda item: _order(item[0]))
+
+
+def _order(stem: str) -> tuple[int, int, str]:
+    """When a segment was begun: its start, then its number, then its worker."""
+    worker, start, number = stem.rsplit("-", 2)
+    return int(start), int(number), worker
