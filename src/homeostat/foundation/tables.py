@@ -1,0 +1,102 @@
+"""Versioned tables on delta-rs. Worker-side only: importing it loads deltalake and polars.
+
+A table is named by a path such as "default/datasets/transactions" under one root. Each append is one Delta version and
+carries an app transaction (`writer`, `sequence`): a replay of the same append after a crash is a no-op that returns the
+version the first one made. Which version people see is not decided here but by refs (see `foundation.refs`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import TableNotFoundError
+
+from homeostat.foundation.errors import Kind, entry
+
+NO_TABLE = entry("tables.missing", Kind.NOT_FOUND, "table {table!r} has no version yet", "append to it first")
+
+
+class Tables:
+    """All Delta tables below a root folder or address. One writer for each table at a time is the caller's business."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = str(root)
+
+    def append(
+        self,
+        table: str,
+        frame: pl.DataFrame,
+        *,
+        writer: str,
+        sequence: int,
+        partition_by: list[str] | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> int:
+        """Append `frame` as the next version; returns the version that holds it.
+
+        `sequence` grows with each append of one `writer`. An append whose sequence is not above the last one taken from
+        that writer changes nothing and returns the newest version. New columns are added to the schema.
+        """
+        opened = self._open(table)
+        if opened is not None:
+            done = opened.transaction_version(writer)
+            if done is not None and done >= sequence:
+                return int(opened.version())
+        properties = CommitProperties(
+            custom_metadata=metadata or {}, app_transactions=[Transaction(app_id=writer, version=sequence)]
+        )
+        path = self._path(table)
+        if "://" not in path:
+            Path(path).mkdir(parents=True, exist_ok=True)
+        write_deltalake(
+            opened if opened is not None else path,
+            frame,
+            mode="append",
+            partition_by=partition_by if opened is None else None,
+            schema_mode="merge",
+            commit_properties=properties,
+        )
+        written = self._open(table)
+        assert written is not None
+        return int(written.version())
+
+    def version(self, table: str) -> int | None:
+        """The newest Delta version, or None where nothing was appended yet."""
+        opened = self._open(table)
+        return None if opened is None else int(opened.version())
+
+    def last_sequence(self, table: str, writer: str) -> int | None:
+        """The newest sequence taken from `writer`, or None."""
+        opened = self._open(table)
+        if opened is None:
+            return None
+        found = opened.transaction_version(writer)
+        return None if found is None else int(found)
+
+    def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:
+        """A lazy frame over one version (the newest by default); raises `tables.missing` where there is none."""
+        opened = self._open(table, version)
+        if opened is None:
+            raise NO_TABLE(field="table", table=table)
+        return pl.scan_delta(opened)
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has a version."""
+        return self._open(table) is not None
+
+    def files(self, table: str, version: int | None = None) -> list[str]:
+        """Addresses of the Parquet files that make up a version."""
+        opened = self._open(table, version)
+        return [] if opened is None else [str(uri) for uri in opened.file_uris()]
+
+    def _open(self, table: str, version: int | None = None) -> Any | None:
+        try:
+            return DeltaTable(self._path(table), version=version)
+        except TableNotFoundError:
+            return None
+
+    def _path(self, table: str) -> str:
+        return f"{self.root}/{table}"
