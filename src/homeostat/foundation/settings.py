@@ -45,7 +45,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("port", 8700, "port of the control plane; 0 takes a free one"),
     Setting("inference_port", 8701, "port of the inference plane; 0 takes a free one"),
     Setting("auth", True, "ask every caller for a token; false is taken only on a loopback address"),
-    Setting("server", "", "address of a running control plane; empty: the one that holds the home, else an embedded one"),
+    Setting(
+        "server", "", "address of a running control plane; empty: the one that holds the home, else an embedded one"
+    ),
     Setting("token", "", "token to present to the server; empty: the one kept in the home"),
     Setting("workers", 2, "how many worker processes may run steps at the same time"),
     Setting("loop_interval_ms", 500, "pause of the control loop between two passes when nothing happens"),
@@ -141,7 +143,7 @@ def _parse(setting: Setting, raw: Any, where: str) -> Any:
         return raw.lower() in ("1", "true", "yes", "on")
     if wanted is int and isinstance(raw, str) and raw.strip().isdigit():
         return int(raw)
-    if type(raw) is wanted and not (wanted is int and raw < 0):
+    if type(raw) is wanted and not (isinstance(raw, int) and raw < 0):
         return raw
     rule = {bool: "true or false", int: "a whole number, zero or more", str: "text"}[wanted]
     raise BAD_SETTING(

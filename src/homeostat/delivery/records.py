@@ -1,0 +1,105 @@
+"""Gates and their verdicts, deployments and their rollouts."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+Verdict = Literal["passed", "refused", "not_enough_evidence", "inconclusive"]
+
+
+class CheckDefinition(Struct, frozen=True, kw_only=True):
+    """One check of a gate.
+
+    kinds: metric_at_least (metric, value), metric_at_most, champion (rule, margin, metric), signature, loads (p99_ms).
+    """
+
+    kind: Literal["metric_at_least", "metric_at_most", "champion", "signature", "loads"]
+    metric: str | None = None
+    value: float | None = None
+    rule: Literal["not_shown_worse", "shown_better"] = "not_shown_worse"
+    margin: float = 0.0
+    p99_ms: float | None = None
+    min_positives: int = 60
+
+
+class Gate(Struct, frozen=True, kw_only=True):
+    """What a version must pass before it may reach an endpoint. `signature` and `loads` are always asked."""
+
+    name: str
+    metric: str
+    checks: tuple[CheckDefinition, ...]
+    dataset: str | None = None
+
+
+class RolloutDefinition(Struct, frozen=True, kw_only=True):
+    """How a blessed version takes over. Durations are event time.
+
+    shadow: paired on the same inputs, for labelled loss; canary: by `share` of the traffic, judged on errors, latency
+    and score shift with `margin` and at least `min_rows` an arm. After promotion the old version bakes for `bake`.
+    """
+
+    kind: Literal["direct", "canary", "shadow", "shadow_then_canary"] = "canary"
+    share: float = 0.2
+    margin: float = 0.01
+    min_rows: int = 400
+    latency_budget_ms: float = 20.0
+    shadow_for: int = 0  # longest shadow, microseconds
+    bake: int = 86_400_000_000
+    timeout: int = 10 * 86_400_000_000
+
+
+class CheckResult(Struct, frozen=True, kw_only=True):
+    """One check's verdict and the evidence for it."""
+
+    check: str
+    verdict: Verdict
+    summary: str  # a sentence with its numbers and interval
+    evidence: dict[str, Any] = {}
+
+
+class Evaluation(Struct, frozen=True, kw_only=True):
+    """A gate held against one version for one endpoint. `blessing` is the seal over model, data and gate digests."""
+
+    id: str
+    endpoint: str
+    model: str
+    version: int
+    champion: int | None
+    verdict: Verdict
+    checks: tuple[CheckResult, ...]
+    at: int
+    event_at: int | None
+    gate_digest: str
+    data_digest: str
+    package: str
+    blessing: str | None = None
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """One version's way to an endpoint, from request to rest.
+
+    gating -> refused | waiting (not enough evidence) | rolling_out -> baking -> live | rolled_back | superseded.
+    """
+
+    id: str
+    endpoint: str
+    model: str
+    version: int
+    state: Literal[
+        "gating", "waiting", "refused", "rolling_out", "baking", "live", "rolled_back", "superseded", "failed"
+    ]
+    requested_by: str
+    requested_at: int
+    rule: Literal["not_shown_worse", "shown_better"] = "not_shown_worse"
+    reason: str | None = None
+    decision_id: str | None = None
+    evaluation_id: str | None = None
+    stage: str | None = None  # of the rollout: "shadow", "canary", "direct"
+    previous: int | None = None  # the champion it replaces
+    since_event: int | None = None  # event time at which the stage began
+    evidence: dict[str, Any] = {}  # the newest rollout evidence: per arm rows, errors, latency, score shift
+    summary: str = ""
+    finished_at: int | None = None
+    data_since: int | None = None  # event time from which gate rows are taken (after an incident)

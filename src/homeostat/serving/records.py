@@ -1,0 +1,50 @@
+"""Endpoints, the arms under them, and how far the prediction log was taken in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+ArmName = Literal["champion", "canary", "shadow", "previous"]
+
+
+class EndpointArm(Struct, frozen=True, kw_only=True):
+    """A version under an endpoint, and its share of the answered traffic."""
+
+    name: ArmName
+    version: int
+    share: float
+    since: int  # wall time
+    since_event: int | None = None  # the endpoint's watermark then
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """A name that answers, backed by versions of one model."""
+
+    id: str
+    name: str
+    model: str
+    created_at: int
+    arms: tuple[EndpointArm, ...] = ()
+    epoch: int = 0  # plan epoch that put these arms in place
+    paused: bool = False  # no automatic action while true
+    watermark: int | None = None  # newest event_at seen: the endpoint's event-time "now"
+    replaying: bool = False  # event times come from a replay: wall time says nothing about them
+
+    def arm(self, name: str) -> EndpointArm | None:
+        """The arm of that name, or None."""
+        return next((a for a in self.arms if a.name == name), None)
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """What one pass of the intake took in, for one endpoint."""
+
+    endpoint: str
+    project: str
+    requests: int
+    rows: int
+    failed: int
+    first_event_at: int
+    last_event_at: int
+    replayed: bool
