@@ -93,8 +93,8 @@ def observed(signature: Signature, profile: ReferenceProfile, rows: Labelled) ->
         positive = rows.truth.astype(bool)
         called = decide(rows.score, signature.threshold)
         return {
-            "misses": ((~called[positive]).astype(np.float64), rows.event_at[positive]),
-            "false_alarms": (called[~positive].astype(np.float64), rows.event_at[~positive]),
+            "misses": Observed((~called[positive]).astype(np.float64), rows.event_at[positive]),
+            "false_alarms": Observed(called[~positive].astype(np.float64), rows.event_at[~positive]),
         }
     loss = bounded_loss(rows.truth, rows.score, task=signature.task, scale=profile.loss_scale)
-    return {"loss": (loss, rows.event_at)}
+    return {"loss": Observed(loss, rows.event_at)}

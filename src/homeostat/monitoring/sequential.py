@@ -25,10 +25,10 @@ which by concavity of the logarithm is at most (1 + b (mean(p_i) - limit))^n, so
 why blocks are whole seasonal periods and alarms are looked for at their ends only.
 
 Rows of a block that stick together (a bad evening, one merchant) break independence. Two defences: E_t is raised to the
-power ``1 / (1 + DAY_EFFECT^2 n limit (1 - limit))``, the inverse of the variance inflation that a common random effect
-of standard deviation DAY_EFFECT in log odds would cause; a power below one of an e-value is an e-value (Jensen), so
-this costs some speed and never validity. And `limit` has a margin. Neither is a proof against every dependence;
-benches/monitoring/arl.py shows what happens with such effects.
+power ``1 / (1 + s^2 n limit (1 - limit))``, the inverse of the variance inflation that a common random effect of
+standard deviation s in log odds would cause (`day_effect`, 0.15 unless told); a power below one of an e-value is an
+e-value (Jensen), so this costs some speed and never validity. And `limit` has a margin. Neither is a proof against
+every dependence; benches/monitoring/arl.py shows what happens with such effects.
 
 *The reference is an estimate.* From n held-out rows with mean m, `limit` is the larger of the upper confidence limit u
 with ``n KL(m, u) = log(1 / CONFIDENCE_MISS)`` (Chernoff-Hoeffding, valid for any variable in [0, 1]) and m plus a
@@ -43,18 +43,36 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from homeostat.foundation.clock import DAY
 from homeostat.monitoring.states import EMPTY, Alarm, Contribution, DetectorState, Track
 
-Observed = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+class Observed(Struct, frozen=True):
+    """Observations of one track in one block: values in [0, 1], their event times, and how often each was seen.
+
+    `counts` None means once each. Two values 0 and 1 with their counts stand for any number of rows.
+    """
+
+    values: NDArray[np.float64]
+    times: NDArray[np.int64]
+    counts: NDArray[np.int64] | None = None
+
+
+def counted(hits: int, rows: int, at: int) -> Observed:
+    """`hits` outcomes of 1 among `rows`, all at event time `at`."""
+    kept = [(0.0, rows - hits), (1.0, hits)] if rows > 0 else []
+    values, counts = [v for v, n in kept if n > 0], [n for _, n in kept if n > 0]
+    return Observed(np.array(values), np.full(len(values), at, dtype=np.int64), np.array(counts, dtype=np.int64))
+
 
 FALSE_ALARM_PERIOD = 90 * DAY
 CONFIDENCE_MISS = 0.2  # how often the reference's upper limit may fail; a loose bound: about 0.04 for rare outcomes
 MARGIN = 0.05  # standard deviations of a 0/1 outcome that are nobody's business
-DAY_EFFECT = 0.15  # standard deviation, in log odds, of what a block's rows may have in common
+DAY_EFFECT = 0.15  # standard deviation, in log odds, of what a block's rows have in common
 ROW_SHIFTS = (0.25, 0.5, 1.0, 1.5, 2.25, 3.0)  # log-odds changes the stakes are tuned to, observations being rows
 WINDOW_SHIFTS = (1.0, 2.0, 3.5, 5.0)  # the same, an observation being a whole window
 
@@ -82,13 +100,23 @@ def null_limit(mean: float, rows: float, *, margin: float = MARGIN) -> float:
     return min(max(upper_limit(mean, rows), floor, 1e-4), 1 - 1e-4)
 
 
-def track(name: str, reference: float, limit: float, *, shifts: tuple[float, ...] = ROW_SHIFTS) -> Track:
-    """A track that has seen nothing: `reference` is what was measured, `limit` the largest healthy mean."""
+def track(
+    name: str,
+    reference: float,
+    limit: float,
+    *,
+    shifts: tuple[float, ...] = ROW_SHIFTS,
+    day_effect: float = DAY_EFFECT,
+) -> Track:
+    """A track that has seen nothing: `reference` is what was measured, `limit` the largest healthy mean.
+
+    `shifts` are the log-odds changes its stakes are tuned to.
+    """
     limit = min(max(limit, 1e-4), 1 - 1e-4)
     odds = limit / (1 - limit)
     rates = [odds * math.exp(s) / (1 + odds * math.exp(s)) for s in shifts]
     bets = tuple((q - limit) / (limit * (1 - limit)) for q in rates)
-    return Track(name=name, reference=reference, limit=limit, bets=bets, **_nothing(len(bets)))
+    return Track(name=name, reference=reference, limit=limit, day_effect=day_effect, bets=bets, **_nothing(len(bets)))
 
 
 def detector(cause: str, tracks: tuple[Track, ...], *, at: int) -> DetectorState:
@@ -104,17 +132,17 @@ def log_evidence(state: DetectorState) -> float:
 def update(
     state: DetectorState, observed: Mapping[str, Observed], *, at: int, span: int, threshold: float
 ) -> tuple[DetectorState, Alarm | None]:
-    """Take in one block: for each track its values in [0, 1] and their event times, in order of event time.
+    """Take in one block: for each track what was observed.
 
     `at` is the event time the block ends at, `span` the event time a block covers (the window). A track without values
     stays as it was: no evidence, and no new start. After an alarm the evidence begins again at nothing, so the rate
     holds for the next alarm as well. Returns the new state and the alarm, if there is one.
     """
     weight = min(max(at - state.at, 0), span) / DAY
-    seen = [t for t in state.tracks if t.name in observed and observed[t.name][0].size]
+    seen = [t for t in state.tracks if t.name in observed and observed[t.name].values.size]
     if not seen:
         return replace(state, at=max(at, state.at)), None
-    tracks = tuple(_advance(t, *observed[t.name], weight) if t in seen else t for t in state.tracks)
+    tracks = tuple(_advance(t, observed[t.name], weight) if t in seen else t for t in state.tracks)
     moved = replace(state, tracks=tracks, at=max(at, state.at), windows=state.windows + 1)
     if log_evidence(moved) < threshold:
         return moved, None
@@ -122,17 +150,17 @@ def update(
     return replace(moved, tracks=fresh, alarms=state.alarms + 1), _alarm(moved, at, threshold)
 
 
-def _advance(t: Track, values: NDArray[np.float64], times: NDArray[np.int64], weight: float) -> Track:
+def _advance(t: Track, seen: Observed, weight: float) -> Track:
     """One block into one track: its evidence into the sums, row by row into the best start."""
-    order = np.argsort(times, kind="stable")
-    x = np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0)[order]
-    bets = np.asarray(t.bets)
-    power = 1.0 if x.size == 1 else 1.0 / (1.0 + DAY_EFFECT**2 * x.size * t.limit * (1 - t.limit))
-    steps = power * np.log1p(bets[:, None] * (x - t.limit)[None, :])  # [stakes, rows]
-    block = steps.sum(axis=1)
+    order = np.argsort(seen.times, kind="stable")
+    x = np.clip(np.asarray(seen.values, dtype=np.float64), 0.0, 1.0)[order]
+    n = np.ones(x.size, dtype=np.int64) if seen.counts is None else seen.counts[order]
+    rows = int(n.sum())
+    power = 1.0 if rows == 1 else 1.0 / (1.0 + t.day_effect**2 * rows * t.limit * (1 - t.limit))
+    steps = power * n * np.log1p(np.asarray(t.bets)[:, None] * (x - t.limit)[None, :])  # [stakes, observations]
     log_weight = math.log(weight) if weight > 0 else EMPTY
-    log_mass = np.logaddexp(np.asarray(t.log_mass), log_weight) + block
-    run, start, count, total = _best_starts(t, steps, x, times[order])
+    log_mass = np.logaddexp(np.asarray(t.log_mass), log_weight) + steps.sum(axis=1)
+    run, start, count, total = _best_starts(t, steps, x, n, seen.times[order])
     return replace(
         t,
         log_mass=tuple(float(max(m, EMPTY)) for m in log_mass),
@@ -140,39 +168,39 @@ def _advance(t: Track, values: NDArray[np.float64], times: NDArray[np.int64], we
         run_start=start,
         run_count=count,
         run_sum=total,
-        observations=t.observations + int(x.size),
+        observations=t.observations + rows,
     )
 
 
 def _best_starts(
-    t: Track, steps: NDArray[np.float64], x: NDArray[np.float64], times: NDArray[np.int64]
+    t: Track,
+    steps: NDArray[np.floating[Any]],
+    x: NDArray[np.float64],
+    n: NDArray[np.int64],
+    times: NDArray[np.int64],
 ) -> tuple[tuple[float, ...], tuple[int, ...], tuple[int, ...], tuple[float, ...]]:
     """For each stake, the start that maximises the evidence up to the block's end (the cusum of Page 1954).
 
     With S the cumulative evidence and `run` what was carried in, the best start inside the block is just after the
     least S; it wins over the carried one when that least S lies below ``-run``.
     """
-    k, n = steps.shape
-    ends = np.concatenate([np.zeros((k, 1)), np.cumsum(steps, axis=1)], axis=1)
-    sums = np.concatenate([[0.0], np.cumsum(x)])
-    lowest = n - np.argmin(ends[:, ::-1], axis=1)  # the latest of equals: a change is not dated earlier than it must
-    run: list[float] = []
-    start: list[int] = []
-    count: list[int] = []
-    total: list[float] = []
-    for j in range(k):
+    stakes, last = steps.shape
+    ends = np.concatenate([np.zeros((stakes, 1)), np.cumsum(steps, axis=1)], axis=1)
+    rows = np.concatenate([[0], np.cumsum(n)])
+    sums = np.concatenate([[0.0], np.cumsum(n * x)])
+    lowest = last - np.argmin(ends[:, ::-1], axis=1)  # the latest of equals: never dated earlier than it must be
+    found: list[tuple[float, int, int, float]] = []
+    for j in range(stakes):
         low = int(lowest[j])
         if t.run[j] > 0 and ends[j, low] > -t.run[j]:
-            run.append(float(t.run[j] + ends[j, n]))
-            start.append(t.run_start[j])
-            count.append(t.run_count[j] + n)
-            total.append(t.run_sum[j] + float(sums[n]))
+            run, count, total = t.run[j] + ends[j, last], t.run_count[j] + rows[last], t.run_sum[j] + sums[last]
+            found.append((float(run), t.run_start[j], int(count), float(total)))
         else:
-            run.append(float(ends[j, n] - ends[j, low]))
-            start.append(int(times[low]) if low < n else 0)
-            count.append(n - low)
-            total.append(float(sums[n] - sums[low]))
-    return tuple(run), tuple(start), tuple(count), tuple(total)
+            start = int(times[low]) if low < last else 0
+            run, count, total = ends[j, last] - ends[j, low], rows[last] - rows[low], sums[last] - sums[low]
+            found.append((float(run), start, int(count), float(total)))
+    runs, starts, counts, totals = zip(*found, strict=True)
+    return runs, starts, counts, totals
 
 
 def _alarm(state: DetectorState, at: int, threshold: float) -> Alarm:

@@ -14,14 +14,15 @@ EMPTY = -1e300  # the logarithm of no evidence at all: finite, because JSON has 
 class Track(Struct, frozen=True, kw_only=True):
     """One bounded quantity that a detector watches: a rate, a loss, or one column's distance from its reference.
 
-    The null is "the mean is at most `limit`"; `reference` is the estimate the limit was made from. `bets[k]` is the
-    stake of the k-th betting process, `log_mass[k]` its Shiryaev-Roberts sum. `run*[k]` follow the start that best
+    The null is "the block's mean is at most `limit`"; `reference` is the estimate the limit was made from. `bets[k]` is
+    the stake of the k-th betting process, `log_mass[k]` its Shiryaev-Roberts sum. `run*[k]` follow the start that best
     explains what was seen: log evidence since it, its event time, and the count and sum of observations since it.
     """
 
     name: str
     reference: float
     limit: float
+    day_effect: float  # standard deviation, in log odds, of what the rows of one block may have in common
     bets: tuple[float, ...]
     log_mass: tuple[float, ...]
     run: tuple[float, ...]
