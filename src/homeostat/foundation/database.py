@@ -47,12 +47,12 @@ class Reader:
     """A consistent view of one project's rows. Use it on the thread that opened it."""
 
     def __init__(self, connection: Connection, project: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self.project = project
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run a Core statement; `parameters` is a mapping, or a list of them for many rows."""
-        result = self._connection.execute(statement, parameters)
+        result = self.connection.execute(statement, parameters)
         assert isinstance(result, CursorResult)
         return result
 

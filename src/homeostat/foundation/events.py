@@ -117,8 +117,13 @@ def kind_of(event: Event | type[Event]) -> str:
     return str(event.__struct_config__.tag)
 
 
-def emit(tx: Transaction, event: Event, *, reason: str | None = None) -> int:
-    """Append `event` to the stream in `tx`; returns its seq. Actor, reason and decision come from `tx`."""
+def seal(content: bytes) -> str:
+    """A keyed digest that only this home can make: for blessings, which must not be forged in the database."""
+    return blake3(b"blessing\0" + content, key=_KEY).hexdigest()
+
+
+def emit(tx: Transaction, event: Event, *, reason: str | None = None, decision_id: str | None = None) -> int:
+    """Append `event` to the stream in `tx`; returns its seq. Actor, and unless given reason and decision, are `tx`'s."""
     head = tx.execute(sa.select(events.c.hash).order_by(events.c.seq.desc()).limit(1)).scalar()
     payload = msgspec.json.encode(event)
     salt = os.urandom(16)
@@ -129,7 +134,7 @@ def emit(tx: Transaction, event: Event, *, reason: str | None = None) -> int:
         "subject": event.subject,
         "actor": tx.actor,
         "reason": reason if reason is not None else tx.reason,
-        "decision_id": tx.decision_id,
+        "decision_id": decision_id if decision_id is not None else tx.decision_id,
         "payload_digest": _digest(salt, payload),
         "prev_hash": head or GENESIS,
     }

@@ -48,3 +48,25 @@ class Taken(Struct, frozen=True, kw_only=True):
     first_event_at: int
     last_event_at: int
     replayed: bool
+
+
+class SegmentPart(Struct, frozen=True, kw_only=True):
+    """The part of one segment that was not taken in yet: from offset `start` to whatever is written."""
+
+    stem: str
+    path: str
+    start: int
+
+
+class IntakeJob(Struct, frozen=True, kw_only=True):
+    """What the worker half of the intake is asked to do."""
+
+    parts: tuple[SegmentPart, ...]
+    names: dict[str, str]  # endpoint id -> name
+
+
+class IntakeResult(Struct, frozen=True, kw_only=True):
+    """How far each segment was taken in (stem -> offset), and what that was."""
+
+    ends: dict[str, int]
+    taken: tuple[Taken, ...]

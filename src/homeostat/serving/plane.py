@@ -1,0 +1,81 @@
+"""The inference plane as control sees it: make what answers equal to what the database says."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from homeostat.foundation.database import Database
+from homeostat.foundation.errors import Kind, entry
+from homeostat.foundation.events import emit
+from homeostat.inference.wire import Ack
+from homeostat.serving import endpoints, plans
+from homeostat.serving.events import InferenceStarted
+from homeostat.serving.supervisor import Supervisor
+
+CANNOT_LOAD = entry(
+    "serving.cannot_load",
+    Kind.FAILED,
+    "the inference process cannot load {what}: {why}",
+    "the versions that answered before go on answering; mend the package or deploy another version",
+)
+
+
+class Plane:
+    """Publishes plans and keeps the process that follows them alive. Thread-safe."""
+
+    def __init__(self, database: Database, supervisor: Supervisor, objects: Path, *, open_access: bool = False) -> None:
+        self.database = database
+        self.supervisor = supervisor
+        self.objects = objects
+        self.open_access = open_access
+        self._mutex = threading.Lock()
+        self._applied = -1
+
+    @property
+    def directory(self) -> Path:
+        """Where plan, acknowledgements and segments lie."""
+        return self.supervisor.directory
+
+    def ensure(self) -> bool:
+        """See to it that a worker lives and follows the newest plan; returns whether anything had to be done."""
+        with self._mutex:
+            self._publish()
+            started = self.supervisor.ensure()
+            if started or self._applied < 0:
+                self._tell(adopted=not started)
+            behind = self._applied != self._epoch()
+        if started or behind:
+            self.apply()
+        return started or behind
+
+    def apply(self) -> Ack:
+        """Publish the plan and wait until the worker has taken it."""
+        with self._mutex:
+            epoch = self._publish()
+            ack = self.supervisor.follow(epoch)
+            self._applied = epoch
+            return ack
+
+    def require_loaded(self, ack: Ack, endpoint: str, version: int) -> None:
+        """Raise `serving.cannot_load` where `ack` says that the version could not be loaded under the endpoint."""
+        for what, why in ack.failed.items():
+            if what.endswith(f"{endpoint}/{version}"):
+                raise CANNOT_LOAD(field="version", what=what, why=why)
+
+    def _publish(self) -> int:
+        with self.database.read() as reader:
+            now = self.database.clock.now()
+            plan = plans.build(reader, self.objects, now=now, open_access=self.open_access)
+        plans.write(plan, self.directory)
+        return plan.epoch
+
+    def _epoch(self) -> int:
+        with self.database.read() as reader:
+            return endpoints.current_epoch(reader)
+
+    def _tell(self, *, adopted: bool) -> None:
+        ack = self.supervisor.acknowledged()
+        if ack is not None:
+            with self.database.write(actor="service:control", project="") as tx:
+                emit(tx, InferenceStarted(subject="inference/0", pid=ack.pid, port=ack.port, adopted=adopted))

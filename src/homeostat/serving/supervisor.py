@@ -1,0 +1,155 @@
+"""Keeps the inference process alive: starts it, adopts one that outlived an earlier control plane, restarts a dead one.
+
+The worker holds a lock on `acks/<worker>.lock` while it lives and tells its pid and port in `acks/<worker>.json`, so
+who is there is read from the system, never guessed. It is not a child that dies with control: requests are answered
+while control is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from homeostat.foundation.errors import Kind, entry
+from homeostat.inference.wire import Ack
+
+NOT_UP = entry(
+    "serving.inference_not_up",
+    Kind.UNAVAILABLE,
+    "the inference process did not come up within {seconds} s: {why}",
+    "look at {log}; a port that is taken is the usual cause: choose another with --inference-port",
+)
+NOT_FOLLOWED = entry(
+    "serving.plan_not_followed",
+    Kind.UNAVAILABLE,
+    "the inference process did not take plan {epoch} within {seconds} s",
+    "look at {log}; it is restarted by itself when it is gone",
+)
+
+_WORKER = "0"
+
+
+class Supervisor:
+    """One inference worker below `directory` (`<home>/inference`). Called from the control loop's thread."""
+
+    def __init__(self, directory: Path, host: str, port: int, *, bound_to_parent: bool = False) -> None:
+        self.directory = directory
+        self.host = host
+        self.port = port
+        self._bound = bound_to_parent
+        self._process: subprocess.Popen[bytes] | None = None
+        self.adopted = False
+        for name in ("acks", "segments"):
+            (directory / name).mkdir(parents=True, exist_ok=True)
+
+    @property
+    def log(self) -> Path:
+        """Where the inference process writes what it has to say."""
+        return self.directory / "inference.log"
+
+    @property
+    def address(self) -> str:
+        """The inference plane's address, such as http://127.0.0.1:8701."""
+        ack = self.acknowledged()
+        return f"http://{self.host}:{ack.port if ack else self.port}"
+
+    def alive(self) -> bool:
+        """Whether a worker holds its lock."""
+        path = self.directory / "acks" / f"{_WORKER}.lock"
+        if not path.exists():
+            return False
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def acknowledged(self) -> Ack | None:
+        """The worker's last acknowledgement, or None."""
+        try:
+            return msgspec.json.decode((self.directory / "acks" / f"{_WORKER}.json").read_bytes(), type=Ack)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def ensure(self, *, timeout: float = 15.0) -> bool:
+        """See to it that a worker lives; returns whether one had to be started."""
+        self._reap()
+        if self.alive():
+            if self._process is None:
+                self.adopted = True
+            return False
+        last = self.acknowledged()
+        if last is not None and self.port == 0:
+            self.port = last.port  # a restart answers where callers already look
+        (self.directory / "acks" / f"{_WORKER}.json").unlink(missing_ok=True)
+        self._start()
+        self._await_start(timeout)
+        return True
+
+    def follow(self, epoch: int, *, timeout: float = 20.0) -> Ack:
+        """Wait until the worker has taken the plan of `epoch` (or a later one); its acknowledgement.
+
+        A signal spares it the wait for its next look at the plan.
+        """
+        deadline = time.monotonic() + timeout
+        ack = self.acknowledged()
+        if ack is not None and ack.epoch < epoch:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(ack.pid, signal.SIGUSR1)
+        while time.monotonic() < deadline:
+            ack = self.acknowledged()
+            if ack is not None and ack.epoch >= epoch:
+                return ack
+            time.sleep(0.005)
+        raise NOT_FOLLOWED(epoch=epoch, seconds=timeout, log=self.log)
+
+    def stop(self, *, timeout: float = 10.0) -> None:
+        """Drain and end the worker (SIGTERM, then SIGKILL)."""
+        ack = self.acknowledged()
+        if ack is None or not self.alive():
+            self._reap()
+            return
+        for number, patience in ((signal.SIGTERM, timeout), (signal.SIGKILL, 2.0)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(ack.pid, number)
+            deadline = time.monotonic() + patience
+            while time.monotonic() < deadline:
+                self._reap()
+                if not self.alive():
+                    return
+                time.sleep(0.01)
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "homeostat.inference", "--directory", str(self.directory)]
+        command += ["--host", self.host, "--port", str(self.port), "--worker", _WORKER]
+        if self._bound:
+            command.append("--parent-death")
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self.adopted = False
+
+    def _await_start(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self.acknowledged() is not None and self.alive():
+                return
+            if self._process is not None and self._process.poll() is not None:
+                break
+            time.sleep(0.005)
+        last = self.log.read_text(errors="replace").strip().splitlines()[-1:] if self.log.exists() else []
+        raise NOT_UP(field="inference_port", seconds=timeout, why=last[0] if last else "no word from it", log=self.log)
+
+    def _reap(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
