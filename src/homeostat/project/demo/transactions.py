@@ -5,8 +5,8 @@ Every day is drawn from its own stream of the seed, so day 12 is the same rows w
 What a model can learn. Cards have a usual amount, a home country, an hour of the day and kinds of merchant they
 prefer; merchants have a kind and a price level. The old fraud spends several times the usual amount on electronics,
 travel and jewellery, at night, far from home. From `change_day` on it gives way within `change_days` days to the new
-fraud: small amounts on gift cards, games and mobile top-ups, by day, near home. Some fraud (`HARD`) looks like any other
-transaction, so no model catches all of it.
+fraud: small amounts on gift cards, games and mobile top-ups, by day, near home. Some fraud (`HARD`) looks like any
+other transaction, so no model catches all of it.
 
 The trap. `disputes` is the card's number of disputes. A live request carries it as it stands then; the export joins the
 *latest* number into its files, which a fraud has raised by then: a point-in-time join gone wrong. A model that uses the
@@ -72,7 +72,7 @@ FILED = (KEY, TIME, "card", "merchant", *INPUTS, LABEL)
 """The columns of a daily file, in order."""
 
 HARD = 0.10  # share of fraud that looks like any other transaction
-LEFT_OVER = 0.22  # share of fraud that keeps to the old pattern after the change
+LEFT_OVER = 0.3  # share of fraud that keeps to the old pattern after the change
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -109,7 +109,9 @@ def make_world(rng: np.random.Generator, cards: int = 4000, merchants: int = 600
     """Draw the cards and merchants."""
     taste = rng.gamma(_KIND_SHARE * 25, size=(cards, len(KINDS))) + 1e-9
     activity = rng.gamma(1.5, size=cards)
-    kind_of = np.concatenate([np.arange(len(KINDS)), rng.choice(len(KINDS), merchants, p=_KIND_SHARE / _KIND_SHARE.sum())])
+    kind_of = np.concatenate(
+        [np.arange(len(KINDS)), rng.choice(len(KINDS), merchants, p=_KIND_SHARE / _KIND_SHARE.sum())]
+    )
     return World(
         card_usual=np.exp(rng.normal(3.4, 0.45, cards)),
         card_home=rng.choice(len(COUNTRIES), cards, p=_COUNTRY_SHARE / _COUNTRY_SHARE.sum()),
@@ -117,7 +119,7 @@ def make_world(rng: np.random.Generator, cards: int = 4000, merchants: int = 600
         card_kinds=np.cumsum(taste / taste.sum(axis=1, keepdims=True), axis=1),
         card_age=rng.integers(20, 2000, cards),
         card_activity=np.cumsum(activity / activity.sum()),
-        card_disputes=rng.poisson(0.06, cards),
+        card_disputes=rng.poisson(0.03, cards),
         merchant_of=tuple(np.flatnonzero(kind_of == k) for k in range(len(KINDS))),
         merchant_price=rng.normal(0.0, 0.25, len(kind_of)),
     )
@@ -162,10 +164,10 @@ def _one_day(
 
     kind = (world.card_kinds[card] < rng.random(rows)[:, None]).sum(axis=1).clip(max=len(KINDS) - 1)
     kind[old] = rng.choice([5, 6, 7, 3], old.sum(), p=[0.45, 0.25, 0.20, 0.10])
-    kind[young] = rng.choice([8, 9, 10, 11], young.sum(), p=[0.50, 0.22, 0.22, 0.06])
+    kind[young] = rng.choice([8, 9, 10, 11], young.sum(), p=[0.60, 0.18, 0.18, 0.04])
     hour = rng.normal(world.card_hour[card], 3.6)
     hour[old] = rng.normal(2.0, 2.4, old.sum())
-    hour[young] = rng.normal(10.0, 1.8, young.sum())
+    hour[young] = rng.normal(9.5, 1.5, young.sum())
     hour = np.mod(hour, 24.0)
     ratio = np.exp(rng.normal(0.0, 0.55, rows) + _KIND_PRICE[kind])
     ratio[old] = np.exp(rng.normal(1.75, 0.45, old.sum()))
@@ -174,13 +176,13 @@ def _one_day(
     abroad = rng.random(rows) < np.where(old, 0.55, np.where(young, 0.02, 0.06))
     country = np.where(abroad, rng.choice(len(COUNTRIES), rows, p=_COUNTRY_SHARE / _COUNTRY_SHARE.sum()), home)
     far = np.where(country != home, rng.gamma(3.0, 500.0, rows), rng.gamma(1.2, 9.0, rows))
-    far[young] += rng.gamma(2.0, 14.0, young.sum())
+    far[young] += rng.gamma(3.0, 14.0, young.sum())
     online = rng.random(rows) < np.where(old, 0.8, np.where(young, 0.95, _KIND_ONLINE[kind]))
     merchant = _pick_merchants(rng, world, kind)
     price = np.where(pattern == 0, world.merchant_price[merchant], 0.0)
     amount = np.clip(world.card_usual[card] * ratio * np.exp(price), 0.5, 20_000.0)
     before = world.card_disputes[card]
-    raised = before + (fraud & (rng.random(rows) < 0.96))  # what the export's join sees by then
+    raised = before + (fraud & (rng.random(rows) < 0.99))  # what the export's join sees by then
 
     at = start + day * DAY_US + (hour * 3_600e6).astype(np.int64)
     order = np.argsort(at, kind="stable")
@@ -244,11 +246,13 @@ def write_days(
     file_format: Literal["csv", "parquet"] = "csv",
     seed: int = 0,
 ) -> dict[Path, Damage | None]:
-    """Write one file a day into `folder` (made if missing), `frames[0]` being day `first`; say what was damaged where."""
+    """Write one file a day into `folder` (made if missing), `frames[0]` being day `first`; say what was damaged."""
     return {
         path: damage
         for day, frame in enumerate(frames, first)
-        for path, damage in [write_day(frame, folder, day, damaged=day == damaged_day, file_format=file_format, seed=seed)]
+        for path, damage in [
+            write_day(frame, folder, day, damaged=day == damaged_day, file_format=file_format, seed=seed)
+        ]
     }
 
 
@@ -292,7 +296,7 @@ def damage_day(filed: pl.DataFrame, rng: np.random.Generator, share: float = 0.0
         .alias("amount"),
         pl.when(row.is_in(hours.implode())).then(pl.lit(27, pl.Int64)).otherwise("hour").alias("hour"),
     )
-    doubles = spoiled.filter(row.is_in(repeated.implode())).with_columns((pl.col(TIME) + pl.duration(seconds=1)))
+    doubles = spoiled.filter(row.is_in(repeated.implode())).with_columns(pl.col(TIME) + pl.duration(seconds=1))
     frame = pl.concat([spoiled, doubles]).drop("row").sort(TIME, maintain_order=True)
     damage = Damage(
         nulls=each,
