@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from homeostat.data.records import Dataset
+
 Verdict = Literal["passed", "refused", "not_enough_evidence", "inconclusive"]
 
 
@@ -103,3 +105,80 @@ class Deployment(Struct, frozen=True, kw_only=True):
     summary: str = ""
     finished_at: int | None = None
     data_since: int | None = None  # event time from which gate rows are taken (after an incident)
+
+
+class EvaluateJob(Struct, frozen=True, kw_only=True):
+    """A gate to hold against one version, in a worker. `delta_version` is that of the dataset, None where there is none."""
+
+    project: str
+    endpoint: str
+    gate: Gate
+    package: str
+    version: int
+    champion_package: str | None
+    champion: int | None
+    dataset: Dataset | None
+    delta_version: int | None
+    data_digest: str
+    known_at: int
+    since: int | None = None
+    host: str = "127.0.0.1"
+
+
+class EvaluateResult(Struct, frozen=True, kw_only=True):
+    """The verdict on each check, and on the whole."""
+
+    verdict: Verdict
+    checks: tuple[CheckResult, ...]
+
+
+class ArmReading(Struct, frozen=True, kw_only=True):
+    """What one arm did during a rollout stage. `slow` counts requests over the latency budget; `called` rows whose
+    label is the positive class; `mean` and `deviation` are of the score (or value)."""
+
+    arm: str
+    version: int
+    requests: int = 0
+    rows: int = 0
+    errors: int = 0
+    slow: int = 0
+    called: int = 0
+    mean: float = 0.0
+    deviation: float = 0.0
+    p99: float | None = None  # microseconds
+    labelled: int = 0
+    loss: float | None = None
+
+
+class PairedReading(Struct, frozen=True, kw_only=True):
+    """Champion and shadow on the same inputs: rows compared, decisions that differ, and the labelled loss difference
+    (shadow minus champion, mean and half-width of its 95% interval over `labelled` rows)."""
+
+    rows: int = 0
+    disagreements: int = 0
+    labelled: int = 0
+    loss_difference: float | None = None
+    half_width: float | None = None
+
+
+class EvidenceJob(Struct, frozen=True, kw_only=True):
+    """What to read from the prediction log for one rollout stage."""
+
+    project: str
+    endpoint: str
+    since: int  # event time
+    since_recorded: int  # wall time at which the stage began
+    champion: int
+    candidate: int
+    champion_package: str
+    candidate_package: str
+    latency_budget: int  # microseconds
+    dataset: str | None = None
+    paired: bool = False
+
+
+class EvidenceResult(Struct, frozen=True, kw_only=True):
+    """The readings of a rollout stage."""
+
+    arms: tuple[ArmReading, ...]
+    paired: PairedReading | None = None

@@ -113,6 +113,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     estimator: str = ""  # such as "sklearn.ensemble.GradientBoostingClassifier"
     dataset: str | None = None
     dataset_version: str | None = None  # content digest of the training dataset version
+    fit_until: int | None = None  # newest event time the version has learnt from; gates judge on later rows
     run_id: str | None = None
     code_digest: str | None = None
     environment: dict[str, str] = {}  # library -> version, and "python"
