@@ -34,11 +34,13 @@ class Tables:
         sequence: int,
         partition_by: list[str] | None = None,
         metadata: dict[str, str] | None = None,
+        replace: bool = False,
     ) -> int:
         """Append `frame` as the next version; returns the version that holds it.
 
         `sequence` grows with each append of one `writer`. An append whose sequence is not above the last one taken from
-        that writer changes nothing and returns the newest version. New columns are added to the schema.
+        that writer changes nothing and returns the newest version. New columns are added to the schema. With `replace`
+        the new version holds `frame` alone, with its schema; earlier versions stay as they were.
         """
         opened = self._open(table)
         if opened is not None:
@@ -54,9 +56,9 @@ class Tables:
         write_deltalake(
             opened if opened is not None else path,
             frame,
-            mode="append",
+            mode="overwrite" if replace else "append",
             partition_by=partition_by if opened is None else None,
-            schema_mode="merge",
+            schema_mode="overwrite" if replace else "merge",
             commit_properties=properties,
         )
         written = self._open(table)
@@ -75,6 +77,14 @@ class Tables:
             return None
         found = opened.transaction_version(writer)
         return None if found is None else int(found)
+
+    def committed(self, table: str, key: str, value: str) -> tuple[int, dict[str, str]] | None:
+        """The newest version whose commit carries `key` = `value` in its metadata, with that metadata; None if none."""
+        opened = self._open(table)
+        for commit in opened.history() if opened is not None else []:
+            if commit.get(key) == value:
+                return int(commit["version"]), {k: v for k, v in commit.items() if isinstance(v, str)}
+        return None
 
     def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:
         """A lazy frame over one version (the newest by default); raises `tables.missing` where there is none."""
