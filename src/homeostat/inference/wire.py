@@ -49,7 +49,7 @@ class Grant(Struct, frozen=True, kw_only=True):
     """What the bearer of a token may do here; `until` is wall time in microseconds, None for no end."""
 
     principal: str
-    endpoints: tuple[str, ...] | None  # None: every endpoint of its projects
+    endpoints: tuple[str, ...] | None  # names; None: every endpoint of its projects
     projects: tuple[str, ...] | None  # None: every project
     replay: bool = False  # may set event_at
     until: int | None = None
@@ -85,13 +85,14 @@ class Ack(Struct, frozen=True, kw_only=True):
 class Prediction(Struct, frozen=True, array_like=True):
     """One answered request, a block of rows, as it lies in a segment.
 
-    `endpoint` is the endpoint's id (`EndpointPlan.endpoint_id`). `request` is 16 bytes, time-ordered; row i of the block is prediction `hex(request)-i`. `inputs` and `outputs` map
-    a column to its n values. `status` is the HTTP status of the answer; a refused request has no rows (and version 0,
+    `endpoint` is the endpoint's id (`EndpointPlan.endpoint_id`). `request` is 16 bytes, time-ordered; row i of the
+    block is prediction `hex(request)-i`. `inputs` and `outputs` map a column to its n values; `outputs` holds "label"
+    and "score", or "value". `status` is the HTTP status of the answer; a refused request has no rows (and version 0,
     arm "", when no arm was chosen yet). Requests refused before their principal was let in to the endpoint (401, 403,
     404) are counted, not written. A shadow's block repeats the request id under arm "shadow"; one that failed has
     status 500 and no rows. A request that names a version which takes no share of the traffic has arm "direct".
     `keys` and `subjects` are per row or None. `latency` is microseconds from the last byte read to the answer ready to
-    send (of a shadow: of its own computing). `outputs` holds "label" and "score", or "value".
+    send (of a shadow: of its own computing).
     """
 
     request: bytes
