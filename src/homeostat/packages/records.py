@@ -35,7 +35,7 @@ class Signature(Struct, frozen=True, kw_only=True):
     threshold: float | None = None  # binary classification: label is classes[1] where score >= threshold
 
 
-class NumericProfile(Struct, frozen=True, kw_only=True):
+class NumericProfile(Struct, frozen=True, kw_only=True, tag_field="column", tag="numeric"):
     """A numeric column at training: `edges` are its reference quantiles (at most 63 inner edges, ties removed, so at
     most 64 bins, open at both ends); `shares` is the share of non-null rows in each bin (len(edges) + 1)."""
 
@@ -48,7 +48,7 @@ class NumericProfile(Struct, frozen=True, kw_only=True):
     deviation: float
 
 
-class CategoryProfile(Struct, frozen=True, kw_only=True):
+class CategoryProfile(Struct, frozen=True, kw_only=True, tag_field="column", tag="category"):
     """A categorical column at training: the share of non-null rows of each value; rarer values share `other`."""
 
     shares: dict[str, float]
