@@ -23,6 +23,7 @@ LOST = entry(
     "the worker running {label!r} died without a word",
     "it is tried again by itself; look at the machine's memory if this repeats",
 )
+CLOSED = entry("engine.closed", Kind.UNAVAILABLE, "the engine is closed and takes no calls", "start Homeostat again")
 
 T = TypeVar("T", bound=Struct)
 
@@ -40,7 +41,7 @@ class Engine(Protocol):
 
 
 def call(engine: Engine, function: str, job: Any, answer: type[T], *, label: str = "") -> T:
-    """Run `function(job, stores)` in a worker, wait, and decode its answer; its error is raised here as it was there."""
+    """Run `function(job, stores)` in a worker, wait, and decode its answer; its error is raised here as raised there."""
     made = Call(function=function, payload=msgspec.msgpack.encode(job), label=label or function)
     outcome = engine.submit(made).result()
     if outcome.state == "succeeded":
