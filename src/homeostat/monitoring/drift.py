@@ -141,6 +141,5 @@ def _merge(p: Shares, q: Shares, rows: int) -> tuple[Shares, Shares]:
         return p, q
     middle = np.cumsum(q) - q / 2
     group = np.minimum((middle * wanted).astype(np.int64), wanted - 1)
-    merged = np.zeros((2, wanted))
-    np.add.at(merged, (slice(None), group), np.stack([p, q]))
+    merged = [np.bincount(group, weights=shares, minlength=wanted).astype(np.float64) for shares in (p, q)]
     return merged[0], merged[1]

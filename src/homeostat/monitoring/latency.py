@@ -35,7 +35,7 @@ class Traffic(Struct, frozen=True, kw_only=True):
     p99: float | None = None
 
 
-def traffic(latency: NDArray[Any], status: NDArray[Any], rows: NDArray[Any], *, budget: float | None = None) -> Traffic:
+def traffic(latency: NDArray[Any], status: NDArray[Any], *, rows: int, budget: float | None = None) -> Traffic:
     """Sum up requests: one element a request; `budget` in microseconds."""
     good = np.asarray(status) < 400
     answered = np.asarray(latency, dtype=np.float64)[good]
@@ -43,7 +43,7 @@ def traffic(latency: NDArray[Any], status: NDArray[Any], rows: NDArray[Any], *, 
     return Traffic(
         requests=len(good),
         answered=int(good.sum()),
-        rows=int(np.asarray(rows)[good].sum()),
+        rows=rows,
         errors=int((np.asarray(status) >= 500).sum()),
         refused=int(((np.asarray(status) >= 400) & (np.asarray(status) < 500)).sum()),
         slow=0 if budget is None else int((answered > budget).sum()),

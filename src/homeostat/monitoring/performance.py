@@ -17,20 +17,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from homeostat.foundation.errors import Kind, entry
 from homeostat.monitoring.metrics import decide
 from homeostat.monitoring.sequential import Observed, null_limit, track
 from homeostat.monitoring.states import Track
 from homeostat.packages.records import ReferenceProfile, Signature
 
 Array = NDArray[Any]
-
-UNKNOWN_CLASS = entry(
-    "monitoring.unknown_class",
-    Kind.INVALID,
-    "label {value!r} is not one of the model's classes: {classes}",
-    "send one of the classes, or register a version that knows it",
-)
 
 
 class Labelled(Struct, frozen=True, kw_only=True):
@@ -41,22 +33,23 @@ class Labelled(Struct, frozen=True, kw_only=True):
     event_at: NDArray[np.int64]
 
 
-def truth_of(signature: Signature, labels: Sequence[Any]) -> Array:
-    """Raw labels as `metrics.measure` takes them: bool, class index, or number; raises on a class unknown."""
+def truth_of(signature: Signature, labels: Sequence[Any]) -> tuple[Array, NDArray[np.bool_]]:
+    """Raw labels as `metrics.measure` takes them, and which of them the model knows (the others' truth means nothing).
+
+    A class is recognised by its value or by its text, so 1, 1.0, true and "1" can all name class 1.
+    """
     if signature.task == "regression":
-        return np.asarray(labels, dtype=np.float64)
-    index = {c: i for i, c in enumerate(signature.classes)}
-    try:
-        codes = np.fromiter((index[v] for v in labels), dtype=np.int64, count=len(labels))
-    except KeyError as missing:
-        classes = ", ".join(map(str, signature.classes))
-        raise UNKNOWN_CLASS(field="label", value=missing.args[0], classes=classes) from None
-    return codes == 1 if len(signature.classes) == 2 else codes
+        numbers = np.array([_number(v) for v in labels], dtype=np.float64)
+        return numbers, ~np.isnan(numbers)
+    index: dict[Any, int] = {str(c): i for i, c in enumerate(signature.classes)}
+    index |= {c: i for i, c in enumerate(signature.classes)}
+    codes = np.array([index.get(v, index.get(str(v), -1)) for v in labels], dtype=np.int64)
+    known = codes >= 0
+    return (codes == 1 if len(signature.classes) == 2 else codes), known
 
 
-def score_of(signature: Signature, outputs: dict[str, Any]) -> Array:
-    """The score of each row from a prediction's outputs: "value" in regression, else "score"."""
-    return np.asarray(outputs["value" if signature.task == "regression" else "score"], dtype=np.float64)
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def bounded_loss(truth: Array, score: Array, *, task: str, scale: float | None = None) -> NDArray[np.float64]:

@@ -71,3 +71,52 @@ class Incident(Struct, frozen=True, kw_only=True):
     resolved_at: int | None = None
     resolved_event_at: int | None = None
     resolution: str | None = None
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """A monitor's alarm, in words: noticed at event time `event_at`, begun (it is estimated) at `change_at`."""
+
+    monitor: str
+    cause: Cause
+    event_at: int
+    change_at: int
+    summary: str
+    evidence: dict[str, Any] = {}
+
+
+class Cursor(Struct, frozen=True, kw_only=True):
+    """How far one endpoint version was observed: windows that end by `until`, labels known by then and in batches up
+    to `batch`. A label recorded later than it was known still counts, once, in the next block."""
+
+    until: int = 0
+    batch: int = -1
+
+
+class ObserveJob(Struct, frozen=True, kw_only=True):
+    """What the worker is asked: observe one endpoint version up to the watermark `until`, in windows of `window`.
+
+    `since` is the event time from which the version's rows count (None: from its first). `latency_budget` is in
+    microseconds; `metric` is the quality to show for each window.
+    """
+
+    project: str
+    endpoint: str
+    version: int
+    package: str  # manifest digest
+    window: int
+    until: int
+    since: int | None = None
+    dataset: str | None = None
+    metric: str | None = None
+    latency_budget: float | None = None
+    cursor: Cursor = Cursor()
+    states: tuple[MonitorState, ...] = ()
+
+
+class ObserveResult(Struct, frozen=True, kw_only=True):
+    """What the worker saw: windows made or made again, the monitors' new states, alarms, and the new cursor."""
+
+    cursor: Cursor
+    windows: tuple[Window, ...] = ()
+    states: tuple[MonitorState, ...] = ()
+    findings: tuple[Finding, ...] = ()

@@ -129,6 +129,12 @@ def log_evidence(state: DetectorState) -> float:
     return _log_mean([m for t in state.tracks for m in t.log_mass])
 
 
+def began(state: DetectorState) -> int | None:
+    """When, by the evidence so far, the change began: the best start of the track with most evidence."""
+    alarm = _alarm(state, state.at, 0.0)
+    return alarm.change_at if alarm.tracks else None
+
+
 def update(
     state: DetectorState, observed: Mapping[str, Observed], *, at: int, span: int, threshold: float
 ) -> tuple[DetectorState, Alarm | None]:

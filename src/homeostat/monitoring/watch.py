@@ -1,0 +1,83 @@
+"""Control's half of monitoring: have each endpoint's champion observed, and keep what was seen in one transaction."""
+
+from __future__ import annotations
+
+from homeostat.foundation.database import Database
+from homeostat.monitoring import incidents, monitors, windows
+from homeostat.monitoring.records import ObserveJob, ObserveResult
+from homeostat.pipelines.engine import Engine, call
+from homeostat.registry import versions
+from homeostat.serving.records import Endpoint
+
+OBSERVE = "homeostat.monitoring.observe:observe"
+
+
+def step(
+    database: Database,
+    engine: Engine,
+    project: str,
+    endpoint: Endpoint,
+    *,
+    window: int,
+    dataset: str | None = None,
+    metric: str | None = None,
+    latency_budget: float | None = None,
+    actor: str = "service:loop",
+) -> bool:
+    """Observe the endpoint's champion if a whole window has passed since the last time; True if anything was kept.
+
+    `window` is microseconds of event time (whole seasonal periods); `dataset` is where the labels are, None for none;
+    `latency_budget` microseconds. Windows, monitor states, incidents and the cursor are written in one transaction, so
+    after a crash the same job is done again and nothing is counted twice. Errors of the worker are raised here as they
+    were there.
+    """
+    champion = endpoint.arm("champion")
+    if champion is None or endpoint.watermark is None:
+        return False
+    with database.read(project) as reader:
+        cursor = monitors.cursor(reader, endpoint.name, champion.version)
+        if endpoint.watermark // window * window <= cursor.until:
+            return False
+        package = versions.get(reader, endpoint.model, champion.version).package
+        states = tuple(monitors.listing(reader, endpoint.name, champion.version))
+    job = ObserveJob(
+        project=project,
+        endpoint=endpoint.name,
+        version=champion.version,
+        package=package,
+        window=window,
+        until=endpoint.watermark,
+        since=champion.since_event,
+        dataset=dataset,
+        metric=metric,
+        latency_budget=latency_budget,
+        cursor=cursor,
+        states=states,
+    )
+    seen = call(engine, OBSERVE, job, ObserveResult, label=f"observe {endpoint.name} version {champion.version}")
+    if seen.cursor == cursor:
+        return False
+    return _keep(database, project, endpoint, job, seen, actor)
+
+
+def _keep(
+    database: Database, project: str, endpoint: Endpoint, job: ObserveJob, seen: ObserveResult, actor: str
+) -> bool:
+    with database.write(actor=actor, project=project, reason="a monitor alarmed") as tx:
+        if not monitors.advance(tx, endpoint.name, job.version, seen.cursor, expected=job.cursor):
+            return False
+        windows.save(tx, seen.windows)
+        monitors.save(tx, seen.states)
+        for found in seen.findings:
+            incidents.raise_(
+                tx,
+                endpoint.name,
+                endpoint.model,
+                job.version,
+                found.cause,
+                event_at=found.event_at,
+                change_at=found.change_at,
+                summary=found.summary,
+                evidence=found.evidence,
+            )
+    return True
