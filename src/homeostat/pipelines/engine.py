@@ -41,7 +41,7 @@ class Engine(Protocol):
 
 
 def call(engine: Engine, function: str, job: Any, answer: type[T], *, label: str = "") -> T:
-    """Run `function(job, stores)` in a worker, wait, and decode its answer; its error is raised here as raised there."""
+    """Run `function(job, stores)` in a worker, wait, and decode its answer; its error is raised here as there."""
     made = Call(function=function, payload=msgspec.msgpack.encode(job), label=label or function)
     outcome = engine.submit(made).result()
     if outcome.state == "succeeded":
