@@ -83,7 +83,11 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True):
 
 
 class Parity(Struct, frozen=True, kw_only=True):
-    """How far the served form agrees with the estimator it was made from, on `rows` rows of ties, nulls and the rest."""
+    """How far the served form agrees with the estimator it was made from, on `rows` rows of ties, nulls and the rest.
+
+    With `agrees` false it tells of the ONNX form that was refused (`rows` is 0 when none could be written), with the
+    cause and the fix; the package then holds the estimator itself.
+    """
 
     rows: int
     agrees: bool
