@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
+
 from homeostat.foundation.errors import HomeostatError
 from homeostat.monitoring.metrics import healthy_band, measure
-from sklearn import metrics as sk
 
 
 def binary(seed: int, n: int = 700, *, ties: bool = True) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ import math
 import msgspec
 import numpy as np
 import pytest
+
 from homeostat.foundation.clock import DAY
 from homeostat.monitoring import sequential
 from homeostat.monitoring.sequential import Observed, counted
@@ -83,7 +84,7 @@ def test_nothing_seen_is_no_evidence_however_long_it_lasts() -> None:
 
 
 def test_a_block_cut_in_two_brings_no_second_start() -> None:
-    """Blocks that end at the same event time share one day of starts, so a worker that runs twice a day is no louder."""
+    """Blocks that end at the same event time share one day of starts: running twice a day is no louder."""
     t = sequential.track("misses", 0.25, 0.3)
     state = sequential.detector("misses", (t,), at=0)
     clean = counted(0, 1, 0)
@@ -122,7 +123,7 @@ def test_the_alarm_says_what_when_and_how_sure() -> None:
 
 def test_a_change_in_the_middle_of_a_window_is_dated_within_it() -> None:
     values = np.concatenate([np.zeros(500), np.ones(500)])
-    state, alarm = sequential.update(detector(), {"misses": block(values, 0)}, at=DAY, span=DAY, threshold=3.0)
+    _, alarm = sequential.update(detector(), {"misses": block(values, 0)}, at=DAY, span=DAY, threshold=3.0)
     assert alarm is not None
     assert abs(alarm.change_at / DAY - 0.5) < 0.01
 
