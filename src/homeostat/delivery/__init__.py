@@ -1,8 +1,8 @@
 """What may reach production, and how it gets there and back.
 
 A deployment is one version's way to an endpoint: a gate gives a verdict with evidence, a blessing seals a pass, a
-rollout lets live traffic judge, and what turns out wrong is rolled back by reflex. Each step is a row and an event, so a
-crash at any point resumes where it was.
+rollout lets live traffic judge, and what turns out wrong is rolled back by reflex. Each step is a row and an event, so
+a crash at any point resumes where it was.
 
 Public surface:
 

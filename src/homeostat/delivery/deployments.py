@@ -65,13 +65,19 @@ def move(tx: Transaction, deployment: Deployment, *, event_at: int | None = None
     return changed
 
 
-def get(reader: Reader, id: str) -> Deployment:
-    """The deployment, or `delivery.no_deployment`."""
+def find(reader: Reader, id: str) -> Deployment | None:
+    """The deployment, or None."""
     where = (tables.deployments.c.project == reader.project, tables.deployments.c.id == id)
     body = reader.execute(sa.select(tables.deployments.c.body).where(*where)).scalar()
-    if body is None:
+    return None if body is None else _deployment(body)
+
+
+def get(reader: Reader, id: str) -> Deployment:
+    """The deployment, or `delivery.no_deployment`."""
+    found = find(reader, id)
+    if found is None:
         raise NO_DEPLOYMENT(field="deployment", id=id)
-    return _deployment(body)
+    return found
 
 
 def listing(

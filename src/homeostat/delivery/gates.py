@@ -26,7 +26,7 @@ _ALWAYS = (CheckDefinition(kind="signature"), CheckDefinition(kind="loads", p99_
 
 def complete(gate: Gate, rule: str | None = None) -> Gate:
     """The gate with the checks that are always asked, and the champion's rule set to `rule` where one is given."""
-    checks = [c for c in gate.checks]
+    checks = list(gate.checks)
     if rule is not None:
         checks = [msgspec.structs.replace(c, rule=rule) if c.kind == "champion" else c for c in checks]
     for always in _ALWAYS:

@@ -101,6 +101,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     stage: str | None = None  # of the rollout: "shadow", "canary", "direct"
     previous: int | None = None  # the champion it replaces
     since_event: int | None = None  # event time at which the stage began
+    since_recorded: int | None = None  # wall time at which the stage began
     evidence: dict[str, Any] = {}  # the newest rollout evidence: per arm rows, errors, latency, score shift
     summary: str = ""
     finished_at: int | None = None
@@ -108,7 +109,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
 
 
 class EvaluateJob(Struct, frozen=True, kw_only=True):
-    """A gate to hold against one version, in a worker. `delta_version` is that of the dataset, None where there is none."""
+    """A gate to hold against one version, in a worker. `delta_version` is None where there is no dataset."""
 
     project: str
     endpoint: str

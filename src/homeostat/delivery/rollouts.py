@@ -1,0 +1,182 @@
+"""What the evidence of a rollout stage says: promote, roll back, or wait for more. Pure functions.
+
+Canary. Three questions are asked of candidate and champion on the same live traffic, each with a margin:
+
+- errors: the share of requests that failed;
+- latency: the share of requests over the budget;
+- score shift: the mean score and the share called positive, as a difference of differences: candidate minus champion
+  live, less what it was on the gate's rows. A version that is honest keeps the distance it had at the gate, whatever
+  the world does meanwhile; one that leant on something the live callers do not send does not.
+
+Harm is shown when the lower limit of the difference (z = 2.6, since it is looked at again and again) is above the
+margin; it is excluded when the upper limit (z = 1.28, one-sided 90%) is not. Shares use Wilson's interval (1927),
+differences of two of them Newcombe's (1998, method 10), means the normal one. A score may move by `margin` or by a
+twentieth of its deviation, whichever is larger: below that nobody would call it a shift. These limits bound each look,
+not all of them together; an anytime-valid sequence is what replaces them.
+
+Shadow. Both versions answer the same rows, so the labelled losses are compared in pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from homeostat.delivery.records import ArmReading, EvidenceResult, PairedReading, RolloutDefinition
+
+_HARM = 2.6
+_SAFE = 1.28
+_HARD_LIMIT_REQUESTS = 20
+
+Turn = Literal["promote", "roll_back", "wait"]
+
+
+class Judgement(Struct, frozen=True, kw_only=True):
+    """What follows from the evidence, and why, in words and numbers."""
+
+    turn: Turn
+    summary: str
+    evidence: dict[str, Any] = {}
+
+
+class _Limits(Struct, frozen=True):
+    """A difference with the limits at which harm is shown and excluded."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    margin: float
+
+    @property
+    def harmful(self) -> bool:
+        return self.low > self.margin
+
+    @property
+    def safe(self) -> bool:
+        return self.high <= self.margin
+
+
+def judge_canary(evidence: EvidenceResult, rollout: RolloutDefinition, at_gate: dict[str, float]) -> Judgement:
+    """Judge a canary by share. `at_gate` holds candidate_ and champion_ "mean" and "called" on the gate's rows."""
+    arms = {reading.arm: reading for reading in evidence.arms}
+    champion, candidate = arms.get("champion"), arms.get("candidate")
+    if champion is None or candidate is None:
+        return Judgement(turn="wait", summary="no traffic has been answered yet")
+    shown = {reading.arm: _shown(reading) for reading in evidence.arms}
+    if candidate.requests >= _HARD_LIMIT_REQUESTS and candidate.errors * 2 > candidate.requests:
+        words = f"{candidate.errors} of {candidate.requests} requests failed"
+        return Judgement(turn="roll_back", summary=words, evidence=shown)
+    found = [
+        _share("errors", candidate.errors, candidate.requests, champion.errors, champion.requests, rollout.margin),
+        _share("slow answers", candidate.slow, candidate.requests, champion.slow, champion.requests, rollout.margin),
+        *_shifts(champion, candidate, at_gate, rollout.margin),
+    ]
+    shown["differences"] = {f.name: {"value": f.value, "low": f.low, "high": f.high, "margin": f.margin} for f in found}
+    harmful = [f for f in found if f.harmful]
+    if harmful:
+        return Judgement(turn="roll_back", summary="; ".join(_words(f) for f in harmful), evidence=shown)
+    rows = min(champion.rows, candidate.rows)
+    if rows < rollout.min_rows:
+        words = f"{candidate.rows:,} rows answered by the candidate, {rollout.min_rows} an arm are needed"
+        return Judgement(turn="wait", summary=words, evidence=shown)
+    unsure = [f for f in found if not f.safe]
+    if unsure:
+        words = "harm is neither shown nor excluded: " + "; ".join(_words(f) for f in unsure)
+        return Judgement(turn="wait", summary=words, evidence=shown)
+    words = (
+        f"no harm beyond {rollout.margin:.0%} on {candidate.rows:,} rows: errors, latency and scores are as promised"
+    )
+    return Judgement(turn="promote", summary=words, evidence=shown)
+
+
+def judge_shadow(evidence: EvidenceResult, rollout: RolloutDefinition, *, run_out: bool) -> Judgement:
+    """Judge a paired shadow; `run_out` says that its longest time is over."""
+    paired = evidence.paired or PairedReading()
+    shown: dict[str, Any] = {reading.arm: _shown(reading) for reading in evidence.arms}
+    shown["paired"] = {"rows": paired.rows, "disagreements": paired.disagreements, "labelled": paired.labelled}
+    candidate = next((a for a in evidence.arms if a.arm == "candidate"), None)
+    if candidate and candidate.requests >= _HARD_LIMIT_REQUESTS and candidate.errors * 2 > candidate.requests:
+        words = f"it failed on {candidate.errors} of {candidate.requests} shadowed requests"
+        return Judgement(turn="roll_back", summary=words, evidence=shown)
+    if paired.loss_difference is None or paired.half_width is None:
+        words = f"{paired.rows:,} rows in shadow, none labelled yet"
+        return Judgement(turn="wait", summary=words, evidence=shown)
+    low, high = paired.loss_difference - paired.half_width, paired.loss_difference + paired.half_width
+    shown["paired"] |= {"difference": paired.loss_difference, "low": low, "high": high}
+    words = f"loss {paired.loss_difference:+.3f} [{low:+.3f}, {high:+.3f}] on {paired.labelled:,} labelled pairs"
+    enough = paired.labelled >= 60
+    if enough and low > 0:
+        return Judgement(turn="roll_back", summary=f"shown worse in shadow: {words}", evidence=shown)
+    if enough and high < 0:
+        return Judgement(turn="promote", summary=f"shown better in shadow: {words}", evidence=shown)
+    if run_out and enough and paired.loss_difference <= rollout.margin:
+        return Judgement(turn="promote", summary=f"not shown worse in shadow: {words}", evidence=shown)
+    if run_out and enough:
+        return Judgement(turn="roll_back", summary=f"not shown good enough in time: {words}", evidence=shown)
+    return Judgement(turn="wait", summary=words, evidence=shown)
+
+
+def _shifts(champion: ArmReading, candidate: ArmReading, at_gate: dict[str, float], margin: float) -> list[_Limits]:
+    found: list[_Limits] = []
+    if "champion_called" in at_gate:
+        promised = at_gate["candidate_called"] - at_gate["champion_called"]
+        p, q = candidate.called / max(candidate.rows, 1), champion.called / max(champion.rows, 1)
+        error = math.sqrt(p * (1 - p) / max(candidate.rows, 1) + q * (1 - q) / max(champion.rows, 1))
+        allowed = max(margin, 0.05 * math.sqrt(q * (1 - q)))
+        found.append(_around("share called positive", p - q - promised, error, allowed))
+    if "champion_mean" in at_gate:
+        promised = at_gate["candidate_mean"] - at_gate["champion_mean"]
+        error = math.sqrt(
+            candidate.deviation**2 / max(candidate.rows, 1) + champion.deviation**2 / max(champion.rows, 1)
+        )
+        allowed = max(margin, 0.05 * champion.deviation)
+        found.append(_around("mean score", candidate.mean - champion.mean - promised, error, allowed))
+    return found
+
+
+def _around(name: str, shift: float, error: float, margin: float) -> _Limits:
+    """A shift in either direction: its size with the limits of the size."""
+    size = abs(shift)
+    return _Limits(name, size, size - _HARM * error, size + _SAFE * error, margin)
+
+
+def _share(name: str, ours: int, n: int, theirs: int, m: int, margin: float) -> _Limits:
+    """Difference of two shares, with Newcombe's limits from Wilson's."""
+    p, q = ours / max(n, 1), theirs / max(m, 1)
+    low_p, _ = wilson(ours, n, _HARM)
+    _, high_q = wilson(theirs, m, _HARM)
+    _, high_p = wilson(ours, n, _SAFE)
+    low_q, _ = wilson(theirs, m, _SAFE)
+    low = p - q - math.sqrt((p - low_p) ** 2 + (high_q - q) ** 2)
+    high = p - q + math.sqrt((high_p - p) ** 2 + (q - low_q) ** 2)
+    return _Limits(name, p - q, low, high, margin)
+
+
+def wilson(hits: int, n: int, z: float) -> tuple[float, float]:
+    """Wilson's score interval (1927) for a share of `hits` among `n`, at `z` standard deviations."""
+    if n == 0:
+        return 0.0, 1.0
+    p = hits / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _words(f: _Limits) -> str:
+    return f"{f.name} {f.value:+.2%} [{f.low:+.2%}, {f.high:+.2%}], margin {f.margin:.2%}"
+
+
+def _shown(reading: ArmReading) -> dict[str, Any]:
+    return {
+        "version": reading.version,
+        "requests": reading.requests,
+        "rows": reading.rows,
+        "errors": reading.errors,
+        "slow": reading.slow,
+        "called": reading.called,
+        "mean": reading.mean,
+        "p99_us": reading.p99,
+    }
