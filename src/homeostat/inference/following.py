@@ -58,7 +58,6 @@ class Follower:
     async def run(self) -> None:
         """Follow until cancelled."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self.acknowledge, 0, {})
         while True:
             self._nudged.clear()
             stamp = self._stamp()

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from http import HTTPStatus
 from time import perf_counter_ns
+from typing import cast
 
 import httptools
 from msgspec import Struct
@@ -165,8 +166,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, unless there are too many."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # what uvloop gives is one in all but its class
         self._turn.connections.add(self)
         if len(self._turn.connections) > self._limits.connections:
             self._refuse(TOO_MANY(limit=self._limits.connections))

@@ -100,6 +100,7 @@ async def serve(options: Options, load: Load = load_package) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, follower.nudge)
     seal_leftovers(writer.directory, options.worker)
+    follower.acknowledge(0, {})
     following = asyncio.create_task(follower.run())
     warn(f"worker {options.worker} ready on http://{host}:{port} pid {os.getpid()}")
     try:

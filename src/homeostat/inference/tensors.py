@@ -184,6 +184,7 @@ class ColumnReader:
         self.columns = signature.inputs
         self.names = tuple(c.name for c in signature.inputs)
         self._rules = {c.name: _accepted(c) for c in signature.inputs}
+        self._real = all(c.kind == "float" for c in signature.inputs)
         self._numeric = len(self.names) > 1 and all(c.kind in ("float", "int") for c in signature.inputs)
 
     def read(self, tensors: Sequence[Tensor]) -> tuple[dict[str, list[Any]], int]:
@@ -230,6 +231,12 @@ class ColumnReader:
         if rows < 1 or len(data) != rows * width:
             expected = f"shape [n, {width}] with n * {width} values, or n lists of {width}"
             raise WRONG_SHAPE(field=f"inputs.{tensor.name}", shape=tensor.shape, count=len(data), expected=expected)
+        if self._real and tensor.datatype in ("FP64", "FP32") and set(map(type, data)) == {float}:
+            if not _within(data, -_FLOAT32_MAX, _FLOAT32_MAX):
+                raise _out_of_range(self._rules[self.names[0]][tensor.datatype])
+            if rows == 1:
+                return dict(zip(self.names, [[value] for value in data], strict=True)), 1
+            return {name: data[index::width] for index, name in enumerate(self.names)}, rows
         columns: dict[str, list[Any]] = {}
         for index, column in enumerate(self.columns):
             values = data[index::width]
