@@ -169,9 +169,10 @@ class Connection:
 
     def _error(self, status: int, data: bytes) -> HomeostatError:
         try:
-            told = json.loads(data)["error"]
-        except (ValueError, KeyError, TypeError):
-            told = None
+            said = json.loads(data)
+        except ValueError:
+            said = None
+        told = said.get("error", f"{self.address} answered {status}") if isinstance(said, dict) else None
         if isinstance(told, dict):
             return from_dict(told, status)
         if isinstance(told, str):  # the inference protocol says {"error": "words"}

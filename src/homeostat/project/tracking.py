@@ -11,8 +11,9 @@ import os
 
 from homeostat.foundation.clock import SystemClock
 from homeostat.foundation.errors import Kind, entry
+from homeostat.foundation.settings import load as load_settings
 from homeostat.project.connection import Connection
-from homeostat.project.locate import connect
+from homeostat.project.locate import open_connection
 
 BAD_METRIC = entry(
     "project.bad_metric_value",
@@ -26,9 +27,10 @@ _connection: Connection | None = None
 
 def log_metric(key: str, value: float, *, step: int = 0) -> None:
     """Log one point of a metric to the run of the step this is called in."""
-    if isinstance(value, bool) or (not isinstance(value, int | float) and not hasattr(value, "__float__")):
-        raise BAD_METRIC(field="value", key=key, value=value)
-    number = float(value)
+    try:
+        number = float(value)  # numpy's numbers too
+    except (TypeError, ValueError):
+        raise BAD_METRIC(field="value", key=key, value=value) from None
     if math.isnan(number):
         raise BAD_METRIC(field="value", key=key, value=value)
     run = os.environ.get("HOMEOSTAT_RUN_ID")
@@ -45,8 +47,8 @@ def log_param(key: str, value: str | int | float | bool) -> None:
 
 
 def _speak() -> Connection:
-    """The connection of this process; a forked worker makes its own."""
+    """The connection of this process; a forked worker makes its own. It never starts a server."""
     global _connection
     if _connection is None:
-        _connection = connect()
+        _connection = open_connection(load_settings(), start=False)
     return _connection
