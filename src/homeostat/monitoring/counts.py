@@ -23,7 +23,11 @@ _MOST_VALUES = 10_000  # values of a category kept by name; the rest only as "un
 
 
 class NumericCounts:
-    """A numeric column so far: `bins`, rows, nulls (NaN included), and rows below `low` or above `high`."""
+    """A numeric column so far: `bins`, rows, nulls (NaN included), and `outside`: rows far outside the training range.
+
+    Far is further out than half the range's width: a wrong unit or a sentinel such as -999, where a value just beyond
+    the range is for drift to judge.
+    """
 
     def __init__(self, profile: NumericProfile) -> None:
         self.rows = 0
@@ -31,7 +35,8 @@ class NumericCounts:
         self.outside = 0
         self.bins: NDArray[np.int64] = np.zeros(len(profile.edges) + 1, dtype=np.int64)
         self._marks = np.array(profile.edges, dtype=np.float64)
-        self._low, self._high = profile.low, profile.high
+        room = (profile.high - profile.low) / 2
+        self._low, self._high = profile.low - room, profile.high + room
 
     def add(self, values: pl.Series) -> None:
         """Count these values: numbers or booleans, null or NaN where there is none."""

@@ -27,6 +27,7 @@ from homeostat.packages.records import Manifest, Signature
 from homeostat.serving.intake_table import table_name
 
 ANSWERING = ("champion", "canary")
+PIECE = 65_536  # rows read at a time
 
 
 def observe(job: ObserveJob, stores: Stores) -> ObserveResult:
@@ -79,6 +80,7 @@ class _Watch:
         self.manifest = manifest
         self.rows = rows
         self.known = known
+        self.columns = frozenset(rows.collect_schema().names())
         self.windows: list[Window] = []
         if job.states:
             self.detectors = Detectors.restored(job.states, endpoint=job.endpoint, version=job.version)
@@ -122,7 +124,7 @@ class _Watch:
         """Predictions with their first label, by the end of the window in which it was known."""
         fresh = self.known.filter(~pl.col("before"))
         columns = ["event_at", labelled.ID, "key", *self._outputs()]
-        if fresh.is_empty() or not set(columns) <= set(self.rows.collect_schema().names()):
+        if fresh.is_empty() or not self.columns.issuperset(columns):
             return {}
         found = labelled.join(self.rows.filter(pl.col("row") >= 0).select(columns), fresh).collect()
         w = self.job.window
@@ -149,21 +151,25 @@ class _Watch:
     def _window(self, start: int) -> tuple[Window, latency.Traffic, dict[str, Counts]]:
         """Everything about the window that begins at `start`."""
         job, end = self.job, start + self.job.window
-        frame = self.rows.filter((pl.col("event_at") >= start) & (pl.col("event_at") < end)).collect()
+        within = self.rows.filter((pl.col("event_at") >= start) & (pl.col("event_at") < end))
+        outputs = [name for name in self._outputs() if name in self.columns]
+        frame = within.select("event_at", "row", "status", "latency", labelled.ID, "key", *outputs).collect()
         requests = frame.filter(pl.col("row") <= 0)
-        sizes = frame.filter(pl.col("row") >= 0).height
-        traffic = latency.traffic(
-            requests["latency"].to_numpy(), requests["status"].to_numpy(), rows=sizes, budget=job.latency_budget
-        )
         answered = frame.filter(pl.col("row") >= 0)
-        counts = self._counts(answered)
+        traffic = latency.traffic(
+            requests["latency"].to_numpy(),
+            requests["status"].to_numpy(),
+            rows=answered.height,
+            budget=job.latency_budget,
+        )
+        counts = self._counts(within, answered)
         window = Window(
             endpoint=job.endpoint,
             version=job.version,
             start=start,
             end=end,
             requests=traffic.requests,
-            rows=sizes,
+            rows=answered.height,
             errors=traffic.errors,
             p50=traffic.p50,
             p95=traffic.p95,
@@ -200,13 +206,18 @@ class _Watch:
             low, high = profile.metric_low, profile.metric_high
         return replace(window, metric=Statistic(name=metric, value=value, low=low, high=high, n=len(rows.truth)))
 
-    def _counts(self, answered: pl.DataFrame) -> dict[str, Counts]:
+    def _counts(self, within: pl.LazyFrame, answered: pl.DataFrame) -> dict[str, Counts]:
+        """Count the window's inputs in pieces, so that memory does not grow with its rows, and its scores."""
         profile = self.manifest.profile
         if profile is None or answered.is_empty():
             return {}
-        inputs = answered.select(pl.col("^in\\..*$").name.map(lambda name: name.removeprefix("in.")))
+        inputs = {name: f"in.{name}" for name in profile.columns if f"in.{name}" in self.columns}
+        picked = within.filter(pl.col("row") >= 0).select(**{k: pl.col(v) for k, v in inputs.items()})
+        found = count(profile.columns, picked.collect_batches(chunk_size=PIECE) if inputs else ())
+        for name in profile.columns.keys() - inputs.keys():
+            found[name].rows = found[name].nulls = answered.height
         score = pl.DataFrame({drift.SCORE: _summary(answered, self._outputs())})
-        return {**count(profile.columns, [inputs]), **count({drift.SCORE: profile.score}, [score])}
+        return {**found, **count({drift.SCORE: profile.score}, [score])}
 
     def _outputs(self) -> list[str]:
         return output_columns(self.manifest.signature)

@@ -1,4 +1,4 @@
-"""Are the inputs that arrive whole? Nulls, unseen categories, values outside the training range. Worker-side.
+"""Are the inputs that arrive whole? Nulls, unseen categories, values far out of the training range. Worker-side.
 
 Each share is watched by a track whose null is "at most the profile's share plus MARGIN": a feed that loses one value in
 two pages at the end of its window, one that loses two in a hundred after some. The rows of a window share their fate
@@ -20,7 +20,7 @@ DAY_EFFECT = 0.5
 
 
 def tracks(profile: ReferenceProfile) -> tuple[Track, ...]:
-    """Two tracks a column: "amount nulls", and "amount outside range" or "merchant_kind unseen"."""
+    """Two tracks a column: "amount nulls", and "amount out of range" or "merchant_kind unseen"."""
     made: list[Track] = []
     for name, healthy in _healthy(profile).items():
         made.append(track(name, healthy, healthy + MARGIN, day_effect=DAY_EFFECT))
@@ -48,7 +48,7 @@ def _healthy(profile: ReferenceProfile) -> dict[str, float]:
     for name, column in profile.columns.items():
         found[f"{name} nulls"] = column.nulls
         if isinstance(column, NumericProfile):
-            found[f"{name} outside range"] = 0.0
+            found[f"{name} out of range"] = 0.0
         else:
             found[f"{name} unseen"] = column.other
     return found
@@ -63,7 +63,7 @@ def _hits(counts: dict[str, Counts]) -> dict[str, tuple[int, int]]:
         present = column.rows - column.nulls
         found[f"{name} nulls"] = (column.nulls, column.rows)
         if isinstance(column, NumericCounts):
-            found[f"{name} outside range"] = (column.outside, present)
+            found[f"{name} out of range"] = (column.outside, present)
         else:
             found[f"{name} unseen"] = (column.unseen, present)
     return found
