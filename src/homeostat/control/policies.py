@@ -1,7 +1,7 @@
 """What follows from what: one pure function for each trigger, from facts to a verdict in words.
 
-A verdict is an action's name, or "wait" (nothing is entered yet: more evidence is on its way), or "abstain" (entered, so
-that a person can read why nothing was done).
+A verdict is an action's name, or "wait" (nothing is entered yet: more evidence is on its way), or "abstain" (entered,
+so that a person can read why nothing was done).
 """
 
 from __future__ import annotations

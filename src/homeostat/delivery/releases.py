@@ -129,6 +129,10 @@ class Releases:
             gating = deployments.listing(reader, states=("gating",))
         return [f"gate of {d.model}@{d.version}" for d in gating]
 
+    def under_way(self, reader: Reader, endpoint: str) -> bool:
+        """Whether a deployment of the endpoint is on its way; one that bakes or waits for labels does not count."""
+        return bool(deployments.listing(reader, endpoint, states=("gating", "rolling_out")))
+
     # -- gate ---------------------------------------------------------------------------------------------------------
 
     def _gate(self, project: str, deployment: Deployment) -> bool:

@@ -1,0 +1,188 @@
+"""Carries decisions out. Each call moves a decision by one step, from what its row says: a crash repeats nothing done.
+
+A retrain goes: approved -> acting (a pipeline run, found again by the decision's id) -> a deployment of what it made
+(found again by a key made of the decision's id) -> done or failed, with the incident that asked for it.
+"""
+
+from __future__ import annotations
+
+from homeostat.control.policies import Facts, Verdict
+from homeostat.control.records import Policy
+from homeostat.delivery import deployments, rollbacks
+from homeostat.delivery.records import Deployment
+from homeostat.delivery.releases import Releases
+from homeostat.foundation.database import Database, Transaction
+from homeostat.foundation.errors import HomeostatError
+from homeostat.foundation.ids import digest_of
+from homeostat.governance import approvals, decisions
+from homeostat.governance.records import Decision, DecisionState
+from homeostat.monitoring import incidents
+from homeostat.monitoring.records import Incident
+from homeostat.pipelines import runs
+from homeostat.pipelines.runner import Runner
+from homeostat.serving import endpoints
+
+ACTOR = "service:loop"
+
+
+def enter(
+    tx: Transaction, endpoint: str, policy: Policy, verdict: Verdict, facts: Facts, incident: Incident | None
+) -> Decision:
+    """Write a decision into the ledger, in the state the policy's mode gives it, and ask people where it says so."""
+    about = f"incident/{incident.id}" if incident else f"schedule/{facts.learnt_at}"
+    asked = verdict.action == "ask" or policy.mode == "ask" or verdict.action in policy.ask
+    state: DecisionState = "approved"
+    if verdict.action == "abstain" or policy.mode == "observe":
+        state = "noted"
+    elif asked:
+        state = "waiting"
+    decision = decisions.record(
+        tx,
+        Decision(
+            id=digest_of(f"{tx.project} {endpoint} {about} {verdict.action} {facts.attempts}".encode())[:32],
+            at=0,
+            event_at=facts.now,
+            subject=f"endpoint/{endpoint}",
+            decider=ACTOR,
+            rule=verdict.rule,
+            verdict=verdict.action,
+            summary=verdict.summary,
+            inputs=verdict.inputs,
+            action=_action(verdict, policy, facts, incident),
+            state=state,
+            trigger=about,
+            undo=f"homeostat rollback {endpoint}" if verdict.action == "retrain" else None,
+        ),
+    )
+    if state == "waiting":
+        approvals.ask(tx, decision, f"{verdict.summary} {_question(verdict)}")
+    if incident is not None and state in ("approved", "waiting"):
+        incidents.act(tx, incident.id)
+    return decision
+
+
+def _question(verdict: Verdict) -> str:
+    return {"retrain": "Retrain now?", "roll_back": "Roll back?"}.get(verdict.action, "Has this been dealt with?")
+
+
+def _action(verdict: Verdict, policy: Policy, facts: Facts, incident: Incident | None) -> dict[str, object]:
+    if verdict.action != "retrain":
+        return {}
+    change_at = incident.change_at if incident is not None else None
+    return {
+        "pipeline": policy.pipeline,
+        "context": {
+            "event_at": facts.now,
+            "change_at": change_at,
+            "learn_from": policy.learn_from if incident is not None else "all",
+            "endpoint": policy.endpoint,
+            "deploy": False,  # the decision itself asks for the deployment
+        },
+        "rule": "shown_better" if incident is not None else "not_shown_worse",
+        "data_since": change_at,
+    }
+
+
+def carry_out(database: Database, runner: Runner, releases: Releases, project: str, decision: Decision) -> bool:
+    """Move an approved or acting decision on by one step; whether anything moved."""
+    if decision.verdict == "roll_back":
+        return _roll_back(database, releases, project, decision)
+    if decision.verdict == "retrain":
+        return _retrain(database, runner, releases, project, decision)
+    _finish(database, project, decision, "done", "a person has dealt with it")
+    return True
+
+
+def _roll_back(database: Database, releases: Releases, project: str, decision: Decision) -> bool:
+    endpoint = decision.subject.removeprefix("endpoint/")
+    with database.read(project) as reader:
+        champion = endpoints.get(reader, endpoint).arm("champion")
+    if decision.state == "acting" and champion and champion.version != decision.inputs.get("version"):
+        releases.plane.apply()  # the rows were changed before a crash: see that what answers is what they say
+        _finish(database, project, decision, "done", f"version {champion.version} answers alone again")
+        return True
+    try:
+        rollbacks.roll_back(
+            releases.plane, endpoint, project=project, actor=ACTOR, reason=decision.summary, decision=decision
+        )
+    except HomeostatError as error:
+        _finish(database, project, decision, "failed", str(error))
+    return True
+
+
+def _retrain(database: Database, runner: Runner, releases: Releases, project: str, decision: Decision) -> bool:
+    action = decision.action
+    if decision.state == "approved":
+        with database.write(actor=ACTOR, project=project) as tx:
+            decisions.move(tx, decision.id, "acting")
+    with database.read(project) as reader:
+        started = runs.of_decision(reader, decision.id)
+    if started is None:
+        try:
+            runner.start(
+                str(action["pipeline"]),
+                {},
+                trigger=f"decision/{decision.id}",
+                actor=ACTOR,
+                project=project,
+                decision_id=decision.id,
+                context=dict(action["context"]),
+            )
+        except HomeostatError as error:
+            _finish(database, project, decision, "failed", f"the pipeline could not be started: {error}")
+        return True
+    if started.state == "running":
+        return False
+    if started.state != "succeeded":
+        words = f"the training run {started.state}: {started.error}"
+        _finish(database, project, decision, "failed", words)
+        return True
+    key = digest_of(f"deploy {decision.id}".encode())[:32]
+    with database.read(project) as reader:
+        deployment = deployments.find(reader, key)
+    if deployment is None:
+        return _deploy(database, releases, project, decision, started.result, key)
+    return _follow(database, project, decision, deployment)
+
+
+def _deploy(
+    database: Database,
+    releases: Releases,
+    project: str,
+    decision: Decision,
+    result: dict[str, object],
+    key: str,
+) -> bool:
+    try:
+        releases.request(
+            decision.subject.removeprefix("endpoint/"),
+            str(result["model"]),
+            int(str(result["version"])),
+            project=project,
+            actor=ACTOR,
+            reason=decision.summary,
+            rule=decision.action.get("rule", "not_shown_worse"),
+            decision_id=decision.id,
+            data_since=decision.action.get("data_since"),
+            key=key,
+        )
+    except HomeostatError as error:
+        if error.code == "delivery.in_progress":
+            return False  # one action at a time: it waits its turn
+        _finish(database, project, decision, "failed", str(error))
+    return True
+
+
+def _follow(database: Database, project: str, decision: Decision, deployment: Deployment) -> bool:
+    if deployment.state in ("gating", "waiting", "rolling_out"):
+        return False
+    good = deployment.state in ("baking", "live")
+    _finish(database, project, decision, "done" if good else "failed", deployment.summary)
+    return True
+
+
+def _finish(database: Database, project: str, decision: Decision, state: DecisionState, outcome: str) -> None:
+    with database.write(actor=ACTOR, project=project) as tx:
+        if decision.state == "approved":
+            decisions.move(tx, decision.id, "acting")
+        decisions.move(tx, decision.id, state, outcome)

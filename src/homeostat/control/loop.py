@@ -1,0 +1,270 @@
+"""The loop: every organ in turn, again and again. It holds no state of its own, so it can die at any point.
+
+One pass: keep inference alive; take the prediction log and the labels in; watch each endpoint; move pipelines,
+deployments and decisions on; decide on what is open. `settle` waits until a whole pass, begun after it was asked, found
+nothing to do and nothing under way: that is how a replay knows that the platform has caught up with the event time it
+has been given.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from homeostat.control import actions, definitions, facts, policies
+from homeostat.control.events import LoopFaltered
+from homeostat.control.records import Policy
+from homeostat.data import labels
+from homeostat.data.records import FoldResult
+from homeostat.delivery import definitions as delivery_definitions
+from homeostat.delivery.releases import Releases
+from homeostat.foundation import events
+from homeostat.foundation.database import Database, Transaction
+from homeostat.foundation.ids import digest_of
+from homeostat.governance import decisions
+from homeostat.monitoring import incidents, watch
+from homeostat.monitoring.records import Incident
+from homeostat.pipelines import runs
+from homeostat.pipelines.engine import Engine, call
+from homeostat.pipelines.records import PipelineRun
+from homeostat.pipelines.runner import Runner
+from homeostat.serving import endpoints, intake
+from homeostat.serving.plane import Plane
+from homeostat.serving.records import Endpoint
+
+log = logging.getLogger("homeostat.loop")
+
+ACTOR = actions.ACTOR
+
+
+class Loop:
+    """Runs the organs on a thread of its own. `nudge` ends its pause; `settle` waits until there is nothing to do."""
+
+    def __init__(
+        self, database: Database, engine: Engine, plane: Plane, runner: Runner, releases: Releases, *, interval: float
+    ) -> None:
+        self.database = database
+        self.engine = engine
+        self.plane = plane
+        self.runner = runner
+        self.releases = releases
+        self.interval = interval
+        self.passes = 0
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._quiet_since = 0.0  # monotonic time at which the newest quiet pass began; 0 while there is none
+        self._faltered: dict[str, str] = {}
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin, on a thread."""
+        self._thread = threading.Thread(target=self._run, name="control-loop", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the pass under way."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def nudge(self) -> None:
+        """Something changed: look now rather than after the pause."""
+        self._wake.set()
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until a pass begun after this call found nothing to do; False if that took longer than `timeout`."""
+        asked, deadline = time.monotonic(), time.monotonic() + timeout
+        self.nudge()
+        with self._changed:
+            while self._quiet_since < asked:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._stop.is_set():
+                    return False
+                self._wake.set()
+                self._changed.wait(min(left, 0.05))
+        return True
+
+    def busy(self) -> list[str]:
+        """What is under way and will end by itself, in words."""
+        found: list[str] = []
+        for project in self._projects():
+            with self.database.read(project) as reader:
+                running = runs.listing(reader, state="running")
+            found += [f"pipeline {run.pipeline}" for run in running]
+            found += self.releases.busy(project)
+        return found
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            moved = self.one_pass()
+            quiet = not moved and not self.busy() and not self._faltered
+            with self._changed:
+                if quiet:
+                    self._quiet_since = began
+                self._changed.notify_all()
+            if not moved:
+                self._wake.wait(self.interval if quiet else min(self.interval, 0.02))
+            self._wake.clear()
+
+    def one_pass(self) -> bool:
+        """Every organ once; whether anything moved."""
+        moved = self._organ("inference", self.plane.ensure)
+        moved |= self._organ("intake", self._take_in)
+        moved |= self._organ("labels", self._fold_labels)
+        for project in self._projects():
+            moved |= self._organ("pipelines", lambda p=project: self.runner.advance(p))  # type: ignore[misc]
+            moved |= self._organ("monitoring", lambda p=project: self._watch(p))  # type: ignore[misc]
+            moved |= self._organ("delivery", lambda p=project: self.releases.step(p))  # type: ignore[misc]
+            moved |= self._organ("control", lambda p=project: self._decide(p))  # type: ignore[misc]
+        self.passes += 1
+        return moved
+
+    def _organ(self, name: str, act: Callable[[], bool]) -> bool:
+        """One organ's failure is told, and does not keep the others from their work."""
+        try:
+            moved = bool(act())
+        except Exception as error:  # whatever an organ meets, the loop goes on: the next pass tries again
+            if self._faltered.get(name) != str(error):
+                log.exception("%s faltered", name)
+                self._faltered[name] = str(error)
+                with self.database.write(actor=ACTOR, project="") as tx:
+                    events.emit(tx, LoopFaltered(subject=f"loop/{name}", organ=name, error=str(error)[:500]))
+            return False
+        self._faltered.pop(name, None)
+        return moved
+
+    def _projects(self) -> list[str]:
+        with self.database.read() as reader:
+            return sorted({*endpoints.projects(reader), *runs.projects(reader)})
+
+    def _take_in(self) -> bool:
+        return bool(intake.step(self.database, self.engine, self.plane.directory))
+
+    def _fold_labels(self) -> bool:
+        moved = False
+        with self.database.read() as reader:
+            waiting = labels.waiting(reader)
+        for project, dataset in waiting:
+            with self.database.read(project) as reader:
+                job = labels.fold_job(reader, dataset)
+            if job is not None:
+                result = call(
+                    self.engine, "homeostat.data.label_table:fold", job, FoldResult, label=f"labels {dataset}"
+                )
+                with self.database.write(actor=ACTOR, project=project) as tx:
+                    labels.folded(tx, result)
+                moved = True
+        return moved
+
+    def _watch(self, project: str) -> bool:
+        moved = False
+        with self.database.read(project) as reader:
+            found = [(e, definitions.policy_of(reader, e.name)) for e in endpoints.listing(reader)]
+            gates = {e.name: delivery_definitions.gate_of(reader, e.name) for e, _ in found}
+            budgets = {e.name: delivery_definitions.rollout_of(reader, e.name).latency_budget_ms for e, _ in found}
+        for endpoint, policy in found:
+            moved |= watch.step(
+                self.database,
+                self.engine,
+                project,
+                endpoint,
+                window=policy.window,
+                dataset=policy.dataset,
+                metric=gates[endpoint.name].metric or None,
+                latency_budget=budgets[endpoint.name] * 1000,
+            )
+        return moved
+
+    def _decide(self, project: str) -> bool:
+        moved = self._deploy_what_was_run(project)
+        with self.database.read(project) as reader:
+            found = [(e, definitions.policy_of(reader, e.name)) for e in endpoints.listing(reader)]
+            open_ones = decisions.listing(reader, state=("approved", "acting"))
+        for decision in reversed(open_ones):
+            if decision.decider == ACTOR:
+                moved |= actions.carry_out(self.database, self.runner, self.releases, project, decision)
+        for endpoint, policy in found:
+            moved |= self._respond(project, endpoint, policy)
+        return moved
+
+    def _respond(self, project: str, endpoint: Endpoint, policy: Policy) -> bool:
+        """Decide on what is open about one endpoint; nothing while it is paused or another action is under way."""
+        moved = False
+        with self.database.write(actor=ACTOR, project=project) as tx:
+            now = endpoints.get(tx, endpoint.name)
+            for incident in incidents.listing(tx, endpoint.name, state=("open", "acting")):
+                moved |= _resolve_if_over(tx, now, incident)
+            if now.paused or self._acting(tx, endpoint.name):
+                return moved
+            for incident in incidents.listing(tx, endpoint.name, state=("open", "acting")):
+                known = facts.gather(tx, now, incident, tx.at)
+                if known is None:
+                    continue
+                verdict = policies.on_incident(incident, policy, known)
+                if verdict.action != "wait" and not _said(tx, incident, verdict.action):
+                    actions.enter(tx, endpoint.name, policy, verdict, known, incident)
+                    return True
+            known = facts.gather(tx, now, None, tx.at)
+            due = policies.on_schedule(policy, known) if known is not None else None
+            if due is not None and known is not None:
+                actions.enter(tx, endpoint.name, policy, due, known, None)
+                return True
+        return moved
+
+    def _acting(self, tx: Transaction, endpoint: str) -> bool:
+        """One action at a time: a decision under way or waiting for a person, or a deployment on its way."""
+        open_ones = decisions.listing(tx, f"endpoint/{endpoint}", state=("waiting", "approved", "acting"))
+        return bool(open_ones) or self.releases.under_way(tx, endpoint)
+
+    def _deploy_what_was_run(self, project: str) -> bool:
+        """A pipeline that a person or a schedule ran, and that made a version, goes to the gate of its endpoint."""
+        name = f"loop/{project}"
+        with self.database.read(project) as reader:
+            fresh = events.read_after(reader, events.cursor(reader, name), kinds=("pipelines.run_finished",))
+        for event in fresh:
+            payload = event.payload or {}
+            with self.database.read(project) as reader:
+                run = runs.get(reader, str(payload.get("run") or event.subject.rsplit("/", 1)[-1]))
+            self._request(project, run)
+            with self.database.write(actor=ACTOR, project=project) as tx:
+                events.advance(tx, name, event.seq)
+        return bool(fresh)
+
+    def _request(self, project: str, run: PipelineRun) -> None:
+        made = run.result
+        if run.state != "succeeded" or run.decision_id or "version" not in made or not run.context.get("deploy", True):
+            return
+        self.releases.request(
+            str(run.context.get("endpoint") or made["model"]),
+            str(made["model"]),
+            int(made["version"]),
+            project=project,
+            actor=run.started_by,
+            reason=f"pipeline {run.pipeline} made it",
+            key=digest_of(f"deploy {run.id}".encode())[:32],
+        )
+
+
+def _resolve_if_over(tx: Transaction, endpoint: Endpoint, incident: Incident) -> bool:
+    """An incident is about one version: when another answers alone, it is over."""
+    champion = endpoint.arm("champion")
+    if champion is None or champion.version == incident.version or endpoint.arm("canary") is not None:
+        return False
+    words = f"version {champion.version} answers instead of version {incident.version}"
+    incidents.resolve(tx, incident.id, words, endpoint.watermark)
+    return True
+
+
+def _said(tx: Transaction, incident: Incident, action: str) -> bool:
+    """Whether this was already said of the incident and stands: a retrain that failed may be tried again."""
+    listed = decisions.listing(tx, f"endpoint/{incident.endpoint}")
+    again = action == "retrain"
+    return any(
+        d.trigger == f"incident/{incident.id}" and d.verdict == action and not (again and d.state == "failed")
+        for d in listed
+    )
