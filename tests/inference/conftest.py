@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -315,3 +316,52 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     worker = Worker(tmp_path_factory.mktemp("home") / "inference")
     yield worker
     worker.stop()
+
+
+class Raw:
+    """A connection on which bytes are sent as they are, and answers read one by one."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._stream = self.socket.makefile("rb")
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def answer(self, *, body: bool = True) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (lower case) and body of the next answer; status 0 when the server has closed."""
+        line = self._stream.readline()
+        if not line:
+            return 0, {}, b""
+        headers: dict[str, str] = {}
+        while (header := self._stream.readline().strip()) != b"":
+            name, _, value = header.decode().partition(":")
+            headers[name.lower()] = value.strip()
+        length = int(headers.get("content-length", "0")) if body else 0
+        return int(line.split()[1]), headers, self._stream.read(length)
+
+    def close(self) -> None:
+        self._stream.close()
+        self.socket.close()
+
+
+def request_bytes(body: Any, path: str = "/v2/models/fraud/infer", **headers: str) -> bytes:
+    """One POST as it goes over the wire."""
+    data = payload(body)
+    named = {"host": "127.0.0.1", "content-length": str(len(data)), **sent(headers)}
+    head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + data
+
+
+@pytest.fixture
+def raw() -> Iterator[Callable[[int], Raw]]:
+    """raw(port) -> a connection, closed after the test."""
+    opened: list[Raw] = []
+
+    def connect(port: int) -> Raw:
+        opened.append(Raw(port))
+        return opened[-1]
+
+    yield connect
+    for connection in opened:
+        connection.close()
