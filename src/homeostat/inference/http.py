@@ -152,6 +152,7 @@ class Connection(asyncio.Protocol):
         self._at_end = False  # and he has closed his side
         self._reading = False  # a request has begun and is not whole
         self._in_head = True
+        self._began = False  # a request began in the bytes that came last
         self._since = turn.tick  # when this request, pause or farewell began
         self._stalled: int | None = None
         self._received = 0
@@ -183,7 +184,7 @@ class Connection(asyncio.Protocol):
         if self._ended:
             return
         self._received = perf_counter_ns()
-        continued = self._reading and self._in_head
+        self._began = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -192,7 +193,7 @@ class Connection(asyncio.Protocol):
             if not self._ended:
                 self._refuse(NOT_HTTP(why=str(error)[:120] or "it cannot be parsed"))
             return
-        if continued and self._in_head and self._reading and not self._ended:
+        if self._in_head and self._reading and not self._began and not self._ended:
             self._unread_head += len(data)  # a header that never ends is not told by the parser
             if self._unread_head > self._limits.head:
                 self._refuse_head()
@@ -218,7 +219,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
-        self._reading = self._in_head = True
+        self._reading = self._in_head = self._began = True
         self._since = self._turn.tick
         self._head_size = self._unread_head = self._body_size = 0
         self._url = b""
@@ -318,7 +319,7 @@ class Connection(asyncio.Protocol):
         transport.write(b"".join(pieces))
         if self._ended:
             self._since = self._turn.tick
-            if self._at_end:
+            if self._at_end or self._handler.draining:
                 transport.close()
             else:
                 transport.write_eof()  # and read on a moment: closing now could cost the client its answer
