@@ -62,12 +62,21 @@ def issue(tx: Transaction, principal: str, *, issuer: Token | None = None) -> st
     return code
 
 
+def whose(reader: Reader, code: str, now: int) -> str:
+    """The principal that the code would sign in at wall time `now`, or `sign_in.bad_link`; spends nothing."""
+    table = tables.sign_in_links
+    query = sa.select(table.c.principal).where(*_fresh(code, now))
+    name = reader.execute(query).scalar()
+    if name is None:
+        raise BAD_LINK(field="code")
+    return str(name)
+
+
 def redeem(tx: Transaction, code: str) -> str:
     """Spend the code and open a session; returns the session's secret. A second try raises `sign_in.bad_link`."""
     table = tables.sign_in_links
     digest = digest_of_secret(code)
-    fresh = sa.and_(table.c.digest == digest, table.c.used_at.is_(None), table.c.expires_at > tx.at)
-    if tx.execute(sa.update(table).where(fresh).values(used_at=tx.at)).rowcount != 1:
+    if tx.execute(sa.update(table).where(*_fresh(code, tx.at)).values(used_at=tx.at)).rowcount != 1:
         raise BAD_LINK(field="code")
     link = tx.execute(sa.select(table).where(table.c.digest == digest)).mappings().one()
     principal = principals.get(tx, link["principal"])
@@ -111,3 +120,8 @@ def sign_out(tx: Transaction, secret: str) -> None:
     if name is not None:
         tx.execute(sa.update(table).where(alive).values(ended_at=tx.at))
         events.emit(tx, SignedOut(subject=f"principal/{name}", principal=name))
+
+
+def _fresh(code: str, now: int) -> tuple[sa.ColumnElement[bool], ...]:
+    table = tables.sign_in_links
+    return (table.c.digest == digest_of_secret(code), table.c.used_at.is_(None), table.c.expires_at > now)

@@ -1,0 +1,72 @@
+"""The one translation from the error catalogue to HTTP; what is not in the catalogue says no more than "internal"."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from homeostat.foundation.errors import INTERNAL, HomeostatError, Kind, entry
+
+NO_ROUTE = entry(
+    "api.no_route",
+    Kind.NOT_FOUND,
+    "there is nothing at {method} {path}",
+    "see what there is at /api/v1/openapi.json",
+)
+WRONG_METHOD = entry(
+    "api.wrong_method",
+    Kind.INVALID,
+    "{path} does not take {method}",
+    "see what it takes at /api/v1/openapi.json",
+)
+BAD_BODY = entry("api.bad_body", Kind.INVALID, "the request's body is not what is asked for: {why}", "{fix}")
+BAD_PARAMETER = entry(
+    "api.bad_parameter", Kind.INVALID, "{name} in the {place}: {why}", "see its type at /api/v1/openapi.json"
+)
+TOO_LARGE = entry(
+    "api.too_large",
+    Kind.TOO_LARGE,
+    "the request's body is larger than this route takes",
+    "send it in parts; files go to PUT /api/v1/objects",
+)
+
+_log = logging.getLogger(__name__)
+
+
+def respond(request: Request[Any, Any, Any], exception: Exception) -> Response[Any]:
+    """The response that tells of `exception`: an error of the catalogue under its own status, anything else as 500."""
+    error = catalogued(request, exception)
+    if error.entry is INTERNAL:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=exception)
+    headers = {"Cache-Control": "no-store"}
+    if error.kind is Kind.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Bearer"
+    status = exception.status_code if isinstance(exception, HTTPException) else error.kind.status
+    return Response({"error": error.as_dict()}, status_code=status, headers=headers, media_type="application/json")
+
+
+def catalogued(request: Request[Any, Any, Any], exception: Exception) -> HomeostatError:
+    """`exception` as an error of the catalogue; what Litestar says of a request is put in our words."""
+    if isinstance(exception, HomeostatError):
+        return exception
+    if isinstance(exception, HTTPException) and exception.status_code < 500:
+        return _of_litestar(request, exception)
+    return INTERNAL(what=type(exception).__name__)
+
+
+def _of_litestar(request: Request[Any, Any, Any], exception: HTTPException) -> HomeostatError:
+    path, method = request.url.path, request.method
+    if exception.status_code == 404:
+        return NO_ROUTE(method=method, path=path[:200])
+    if exception.status_code == 405:
+        return WRONG_METHOD(method=method, path=path[:200])
+    if exception.status_code == 413:
+        return TOO_LARGE(field="body")
+    found = exception.extra[0] if isinstance(exception.extra, list) and exception.extra else {}
+    key, place = str(found.get("key", "body")), str(found.get("source", "request"))
+    if key == "data":
+        return BAD_BODY(field="body", why="there is none", fix="send a JSON object")
+    return BAD_PARAMETER(field=key, name=key, place=place, why=found.get("message", exception.detail))
