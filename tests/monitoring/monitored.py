@@ -106,6 +106,7 @@ class World:
                 "number": [float(value) if isinstance(value, int) else None for _, value, _ in rows],
                 "source": ["test"] * len(rows),
                 "batch": [self.batch] * len(rows),
+                "position": list(range(len(rows))),
             }
         )
         self.stores.tables.append("default/labels/transactions", frame, writer="labels", sequence=self.batch)

@@ -48,10 +48,9 @@ class Detectors:
                     states[t.name] = sequential.detector(t.name, (t,), at=at)
         return cls(states, endpoint=endpoint, version=version)
 
-    @classmethod
-    def restored(cls, states: tuple[MonitorState, ...], *, endpoint: str, version: int) -> Detectors:
-        """The detectors as they were kept."""
-        return cls({s.monitor: _decode(s.state) for s in states}, endpoint=endpoint, version=version)
+    def restore(self, kept: tuple[MonitorState, ...]) -> None:
+        """Go on from what was kept. What is no longer watched is dropped; what is new begins now."""
+        self.states |= {s.monitor: _decode(s.state) for s in kept if s.monitor in self.states}
 
     def take(self, monitor: str, observed: dict[str, Observed], *, at: int, span: int) -> None:
         """Give one detector its block; an alarm becomes a finding. A monitor that is not watched is passed over."""

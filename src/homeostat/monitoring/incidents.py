@@ -6,6 +6,7 @@ An incident goes open -> acting -> resolved, or is dismissed by a person from ei
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -134,17 +135,18 @@ def current(reader: Reader, endpoint: str, cause: Cause) -> Incident | None:
 
 
 def listing(
-    reader: Reader, endpoint: str | None = None, state: str | None = None, limit: int | None = None
+    reader: Reader, endpoint: str | None = None, state: str | Iterable[str] | None = None, limit: int | None = None
 ) -> list[Incident]:
-    """Incidents, newest first; `state` is one of an incident's states."""
+    """Incidents, newest first; `state` is one of an incident's states, or several."""
     t = tables.incidents
     query = sa.select(t.c.body).where(t.c.project == reader.project)
     if endpoint is not None:
         query = query.where(t.c.endpoint == endpoint)
-    if state in OPEN_STATES:
+    wanted = None if state is None else {state} if isinstance(state, str) else set(state)
+    if wanted is not None and wanted <= set(OPEN_STATES):
         query = query.where(t.c.open.is_(True))
     found = (_decode(body) for body in reader.execute(query.order_by(t.c.opened_at.desc(), t.c.id.desc())).scalars())
-    kept = [i for i in found if state is None or i.state == state]
+    kept = [i for i in found if wanted is None or i.state in wanted]
     return kept if limit is None else kept[:limit]
 
 

@@ -45,8 +45,8 @@ def cursor(reader: Reader, endpoint: str, version: int) -> Cursor:
     """How far the version was observed."""
     t = tables.cursors
     where = (t.c.project == reader.project, t.c.endpoint == endpoint, t.c.version == version)
-    row = reader.execute(sa.select(t.c.until, t.c.batch).where(*where)).first()
-    return Cursor() if row is None else Cursor(until=row.until, batch=row.batch)
+    row = reader.execute(sa.select(t.c.until, t.c.batch, t.c.data).where(*where)).first()
+    return Cursor() if row is None else Cursor(until=row.until, batch=row.batch, data=row.data)
 
 
 def advance(tx: Transaction, endpoint: str, version: int, to: Cursor, *, expected: Cursor) -> bool:
@@ -56,6 +56,7 @@ def advance(tx: Transaction, endpoint: str, version: int, to: Cursor, *, expecte
     t = tables.cursors
     key = {"project": tx.project, "endpoint": endpoint, "version": version}
     where = [t.c[name] == value for name, value in key.items()]
-    if not tx.execute(sa.update(t).where(*where).values(until=to.until, batch=to.batch)).rowcount:
-        tx.execute(sa.insert(t).values(**key, until=to.until, batch=to.batch))
+    values = msgspec.structs.asdict(to)
+    if not tx.execute(sa.update(t).where(*where).values(values)).rowcount:
+        tx.execute(sa.insert(t).values(**key, **values))
     return True

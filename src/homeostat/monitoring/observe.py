@@ -44,22 +44,27 @@ def observe(job: ObserveJob, stores: Stores) -> ObserveResult:
     origin = _origin(job, rows)
     if origin is None or origin >= until:
         return ObserveResult(cursor=job.cursor)
-    newest = labelled.newest_batch(stores, job.project, job.dataset) if job.dataset else -1
-    known = (
-        labelled.labels(
-            stores, job.project, job.dataset, known_at=until, newest=max(newest, job.cursor.batch), cursor=job.cursor
-        )
-        if job.dataset
-        else labelled.nothing()
-    )
+    cursor, known = _known(job, stores, until)
     watch = _Watch(job, manifest, rows, known, origin)
     watch.walk(origin, until)
     return ObserveResult(
-        cursor=Cursor(until=until, batch=max(newest, job.cursor.batch)),
+        cursor=cursor,
         windows=tuple(watch.windows),
         states=watch.detectors.kept(),
         findings=tuple(watch.detectors.findings),
     )
+
+
+def _known(job: ObserveJob, stores: Stores, until: int) -> tuple[Cursor, pl.DataFrame]:
+    """The labels known by `until`, and the cursor that says that they were read."""
+    if job.dataset is None:
+        return replace(job.cursor, until=until), labelled.nothing()
+    newest = max(labelled.newest_batch(stores, job.project, job.dataset), job.cursor.batch)
+    known = labelled.labels(
+        stores, job.project, job.dataset, files=job.files, known_at=until, newest=newest, cursor=job.cursor
+    )
+    data = job.cursor.data if job.files is None else max(job.files.data, job.cursor.data)
+    return Cursor(until=until, batch=newest, data=data), known
 
 
 def _origin(job: ObserveJob, rows: pl.LazyFrame) -> int | None:
@@ -82,17 +87,15 @@ class _Watch:
         self.known = known
         self.columns = frozenset(rows.collect_schema().names())
         self.windows: list[Window] = []
-        if job.states:
-            self.detectors = Detectors.restored(job.states, endpoint=job.endpoint, version=job.version)
-        else:
-            self.detectors = Detectors.fresh(
-                manifest,
-                endpoint=job.endpoint,
-                version=job.version,
-                at=origin,
-                budget=job.latency_budget,
-                labels=job.dataset is not None,
-            )
+        self.detectors = Detectors.fresh(
+            manifest,
+            endpoint=job.endpoint,
+            version=job.version,
+            at=origin,
+            budget=job.latency_budget,
+            labels=job.dataset is not None,
+        )
+        self.detectors.restore(job.states)
 
     def walk(self, origin: int, until: int) -> None:
         """Make again the windows whose labels changed, then each new window in order, feeding the detectors."""

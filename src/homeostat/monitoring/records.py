@@ -85,11 +85,25 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 class Cursor(Struct, frozen=True, kw_only=True):
-    """How far one endpoint version was observed: windows that end by `until`, labels known by then and in batches up
-    to `batch`. A label recorded later than it was known still counts, once, in the next block."""
+    """How far one endpoint version was observed: windows that end by `until`, and labels known by then, in batches up
+    to `batch` and dataset versions up to `data`. A label recorded later than it was known counts once, in the next
+    block."""
 
     until: int = 0
     batch: int = -1
+    data: int = -1
+
+
+class FileLabels(Struct, frozen=True, kw_only=True):
+    """Labels that the dataset's own files carry: known `delay` microseconds after the event. `data` is the newest
+    published dataset version and `delta_version` the table version that holds it."""
+
+    key: str
+    label: str
+    time: str | None
+    delay: int
+    data: int
+    delta_version: int
 
 
 class ObserveJob(Struct, frozen=True, kw_only=True):
@@ -107,6 +121,7 @@ class ObserveJob(Struct, frozen=True, kw_only=True):
     until: int
     since: int | None = None
     dataset: str | None = None
+    files: FileLabels | None = None
     metric: str | None = None
     latency_budget: float | None = None
     cursor: Cursor = Cursor()

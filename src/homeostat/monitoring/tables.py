@@ -32,6 +32,7 @@ cursors = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True),
     sa.Column("until", sa.BigInteger, nullable=False),
     sa.Column("batch", sa.BigInteger, nullable=False),
+    sa.Column("data", sa.BigInteger, nullable=False),
 )
 incidents = sa.Table(
     "incidents",

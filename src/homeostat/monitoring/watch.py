@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from homeostat.foundation.database import Database
+from homeostat.data import datasets
+from homeostat.data import versions as data_versions
+from homeostat.foundation.database import Database, Reader
 from homeostat.monitoring import incidents, monitors, windows
-from homeostat.monitoring.records import ObserveJob, ObserveResult
+from homeostat.monitoring.records import FileLabels, ObserveJob, ObserveResult
 from homeostat.pipelines.engine import Engine, call
 from homeostat.registry import versions
 from homeostat.serving.records import Endpoint
@@ -39,6 +41,7 @@ def step(
         if endpoint.watermark // window * window <= cursor.until:
             return False
         package = versions.get(reader, endpoint.model, champion.version).package
+        files = _file_labels(reader, dataset)
         states = tuple(monitors.listing(reader, endpoint.name, champion.version))
     job = ObserveJob(
         project=project,
@@ -49,6 +52,7 @@ def step(
         until=endpoint.watermark,
         since=champion.since_event,
         dataset=dataset,
+        files=files,
         metric=metric,
         latency_budget=latency_budget,
         cursor=cursor,
@@ -58,6 +62,24 @@ def step(
     if seen.cursor == cursor:
         return False
     return _keep(database, project, endpoint, job, seen, actor)
+
+
+def _file_labels(reader: Reader, name: str | None) -> FileLabels | None:
+    """Where the dataset's own files carry labels: its newest published version; None where they cannot."""
+    found = next((d for d in datasets.listing(reader) if d.name == name), None)
+    if found is None or found.key is None or found.label is None:
+        return None
+    newest = next((v for v in data_versions.log(reader, found.name) if v.published), None)
+    if newest is None or found.label not in newest.columns:
+        return None
+    return FileLabels(
+        key=found.key,
+        label=found.label,
+        time=found.time,
+        delay=found.label_delay,
+        data=newest.number,
+        delta_version=newest.delta_version,
+    )
 
 
 def _keep(
