@@ -58,6 +58,13 @@ def pending(reader: Reader, dataset: str | None = None) -> list[LabelBatch]:
     return [_batch(row) for row in reader.execute(query.order_by(label_batches.c.id)).mappings()]
 
 
+def newest(reader: Reader, dataset: str) -> int:
+    """The id of the newest batch recorded for `dataset`, folded or not; 0 where there is none."""
+    query = sa.select(sa.func.max(label_batches.c.id))
+    where = (label_batches.c.project == reader.project, label_batches.c.dataset == dataset)
+    return int(reader.execute(query.where(*where)).scalar() or 0)
+
+
 def fold_job(reader: Reader, dataset: str) -> FoldJob | None:
     """The job that folds the oldest waiting batches of `dataset` (a thousand at most), or None."""
     waiting = pending(reader, dataset)[:_MOST_BATCHES]
