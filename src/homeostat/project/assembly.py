@@ -66,7 +66,6 @@ def assemble(collected: Collector, *, code: str | None, code_path: str | None, c
                 steps=graph.steps(dataset),
                 code=code,
                 code_path=code_path,
-                schedule=model.schedule,
                 model=model.name,
             )
         )
