@@ -54,7 +54,7 @@ FOREIGN_ORIGIN = entry(
     "call it from a page of the same host, or from a program",
 )
 
-_REMEMBERED = 1024  # host names whose verdict is kept
+_REMEMBERED = 1024  # host names and tokens whose verdict is kept
 
 
 class Tokens:
@@ -63,7 +63,7 @@ class Tokens:
     def __init__(self, plan: Plan) -> None:
         self._grants = plan.tokens
         self._anonymous = plan.anonymous if plan.open_access else None
-        self._seen: dict[bytes, Grant] = {}  # Authorization value -> grant; only known tokens, so it cannot grow
+        self._seen: dict[bytes, Grant] = {}  # Authorization value -> grant; known tokens only
 
     def grant(self, authorization: bytes | None, now: int) -> Grant:
         """The grant of the bearer; `now` is wall time in microseconds. Raises an UNAUTHENTICATED entry."""
@@ -86,7 +86,8 @@ class Tokens:
         found = self._grants.get(hashlib.sha256(token).hexdigest())
         if found is None:
             raise BAD_TOKEN(field="authorization")
-        self._seen[authorization] = found
+        if len(self._seen) < _REMEMBERED and len(authorization) < 256:
+            self._seen[authorization] = found
         return found
 
 
@@ -114,7 +115,7 @@ class Hosts:
         known = self._verdicts.get(host)
         if known is None:
             known = self._judge(host.decode("latin-1").lower())
-            if len(self._verdicts) < _REMEMBERED:
+            if len(self._verdicts) < _REMEMBERED and len(host) < 256:
                 self._verdicts[host] = known
         if not known:
             raise FOREIGN_HOST(field="host", host=host.decode("latin-1")[:120])

@@ -18,7 +18,7 @@ import msgspec
 from homeostat.foundation.clock import Clock
 from homeostat.inference.handler import Handler
 from homeostat.inference.routes import Table, build
-from homeostat.inference.runtimes import Load
+from homeostat.inference.runtimes import Load, import_loader
 from homeostat.inference.wire import Ack, Plan
 
 INTERVAL = 0.05  # seconds
@@ -58,17 +58,20 @@ class Follower:
     async def run(self) -> None:
         """Follow until cancelled."""
         loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, _prepare)
         while True:
             self._nudged.clear()
             stamp = self._stamp()
             if stamp is not None and stamp != self._seen:
                 self._seen = stamp
                 table, failed = await loop.run_in_executor(self._thread, self._read)
+                old = self._handler.table.runtimes().keys()
                 if table is not None:
                     self._handler.table = table  # the swap: every request from here on sees the new plan
-                epoch = self._handler.table.epoch
-                await loop.run_in_executor(self._thread, self.acknowledge, epoch, failed)
-                gc.freeze()  # loaded models are no garbage; do not look through them again and again
+                await loop.run_in_executor(self._thread, self.acknowledge, self._handler.table.epoch, failed)
+                if table is not None and not old <= table.runtimes().keys():
+                    del table
+                    await loop.run_in_executor(self._thread, gc.collect)  # a dropped model may be a cycle, and large
                 continue
             try:
                 await asyncio.wait_for(self._nudged.wait(), INTERVAL)
@@ -115,3 +118,10 @@ class Follower:
             fresh.rename(path)
         except OSError as error:
             self._warn(f"the acknowledgement of plan {epoch} cannot be written: {error}")
+
+
+def _prepare() -> None:
+    """Load what loading takes, then leave all of it out of garbage collection: it stays as long as the process."""
+    import_loader()
+    gc.collect()
+    gc.freeze()

@@ -53,6 +53,11 @@ def load_package(objects: str, digest: str) -> Predictor:
     return load(objects, digest)
 
 
+def import_loader() -> None:
+    """Import what `load_package` needs, so that the first plan does not wait for it."""
+    import homeostat.packages.loader  # noqa: F401
+
+
 class Runtime:
     """One loaded package. Made in a loading thread, used by one event loop."""
 
