@@ -12,5 +12,6 @@ Public surface:
 - `deployments`: the rows of deployments and evaluations;
 - `rollouts`: what the evidence of a stage says (`evidence` is the worker half that reads it);
 - `rollbacks`: put the version before back, at once;
+- `asking`, `stages`: move a deployment through its gate, and through its rollout;
 - `releases`: drives all of them, step by step.
 """
