@@ -7,7 +7,8 @@ by gates and by monitors. Public surface:
 - `package`: write and read a package in the object store;
 - `convert`: an estimator to ONNX with parity shown, or to skops with the cause said;
 - `profile`: the reference profile of a training set;
-- `loader`: the one choke point that turns a package into something that predicts. Nothing else loads a model.
+- `loader`: the one choke point that turns a package into something that predicts. Nothing else loads a model;
+- `trust`: which types a skops file may hold;
 - `signature`, `columns`: what a model takes, inferred from a table and checked on every block of columns;
 - `telemetry`: ONNX Runtime's own reporting, turned off here, before anything of this folder can import it.
 """

@@ -46,9 +46,9 @@ def library_of(X: Any) -> Library:
     module = type(X).__module__.split(".")[0]
     if isinstance(X, np.ndarray) and X.ndim == 2:
         return "numpy"
+    if module == "polars" and type(X).__name__ == "LazyFrame":
+        raise NOT_A_TABLE(field="X", type="polars.LazyFrame (collect it first)")
     if module in ("polars", "pandas") and hasattr(X, "columns"):
-        if hasattr(X, "collect_schema") and not hasattr(X, "height"):
-            raise NOT_A_TABLE(field="X", type="polars.LazyFrame (collect it first)")
         return "polars" if module == "polars" else "pandas"
     shape = f" of shape {X.shape}" if isinstance(X, np.ndarray) else ""
     raise NOT_A_TABLE(field="X", type=f"{module}.{type(X).__name__}{shape}")

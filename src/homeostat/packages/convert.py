@@ -15,15 +15,25 @@ from typing import Any, Literal
 import numpy as np
 import skops.io
 from msgspec import Struct, structs
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
 
-from homeostat.foundation.errors import HomeostatError
+from homeostat.foundation.errors import HomeostatError, Kind, entry
 from homeostat.packages import graph, parity, trees
 from homeostat.packages.columns import Table
-from homeostat.packages.loader import UNTRUSTED, Predictor, predictor_of, untrusted_types
+from homeostat.packages.loader import Predictor, predictor_of
 from homeostat.packages.package import MODEL_FILES
 from homeostat.packages.probes import probes
 from homeostat.packages.records import Cost, Manifest, Parity, ReferenceProfile, Signature, Task
 from homeostat.packages.signature import infer
+from homeostat.packages.trust import untrusted_types
+
+CANNOT_SERVE = entry(
+    "package.cannot_serve",
+    Kind.REFUSED,
+    "the model is not ONNX ({why}), and as it is it holds types that are not trusted: {types}",
+    "build it from scikit-learn's own parts, or name the types in `trusted` here and where it is loaded",
+)
 
 _LIBRARIES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "skops")
 
@@ -86,7 +96,7 @@ def convert(
 
     `X` is a Polars or pandas frame or a NumPy array of two dimensions, as the estimator was fitted on; a few hundred
     rows or more make a fair comparison. `y` is not needed and not kept. `trusted` names types that the skops form may
-    hold beyond scikit-learn's own. Raises the entries of `signature` and `columns`, and `package.untrusted_types` when
+    hold beyond scikit-learn's own. Raises the entries of `signature` and `columns`, and `package.cannot_serve` when
     neither form may be served.
     """
     table = Table(X)
@@ -160,7 +170,7 @@ def _as_skops(
     data: bytes = skops.io.dumps(estimator)
     unknown = untrusted_types(data, trusted)
     if unknown:
-        raise UNTRUSTED(field="estimator", types=f"{', '.join(unknown)} (it is not ONNX because {why.cause})")
+        raise CANNOT_SERVE(field="estimator", why=why.cause, types=", ".join(unknown))
     files = {MODEL_FILES["skops"]: data}
     served = predictor_of(manifest, files, trusted=trusted)
     check = parity.compare(served, signature, reference)
@@ -184,33 +194,46 @@ def _as_skops(
 
 
 def _thresholds(estimator: Any, table: Table) -> dict[str, np.ndarray]:
-    """Split points by column, where the trees see the columns as they are."""
+    """Split points of a tree ensemble, by column: those of columns that reach it as they are, or through scalers."""
     model = graph.unwrapped(estimator)
-    if not trees.is_ensemble(model):
+    steps = [step for _, step in graph.steps_of(model)] if isinstance(model, Pipeline) else [model]
+    before, final = steps[:-1], steps[-1]
+    if not trees.is_ensemble(final):
         return {}
     try:
-        found = trees.thresholds_of(trees.read(model))
+        found = trees.thresholds_of(trees.read(final))
     except trees.CannotWrite:
         return {}
-    return {table.names[k]: values for k, values in found.items() if k < len(table.names)}
+    if len(before) == 1 and isinstance(before[0], ColumnTransformer):
+        reached = [name.split("__")[-1] for name in before[0].get_feature_names_out()]
+        return {reached[k]: v for k, v in found.items() if table.kinds.get(reached[k]) in ("float", "int")}
+    width = len(table.names)
+    if final.n_features_in_ != width or not all(isinstance(step, parity.SCALERS) for step in before):
+        return {}
+    return {table.names[k]: _raw(before, k, width, values) for k, values in found.items()}
+
+
+def _raw(scalers: list[Any], column: int, width: int, values: np.ndarray) -> np.ndarray:
+    """What a column held before scalers made `values` of it."""
+    block = np.zeros((len(values), width))
+    block[:, column] = values
+    for scaler in reversed(scalers):
+        block = np.asarray(scaler.inverse_transform(block), np.float64)
+    return block[:, column]
 
 
 def _cost(served: Predictor, table: Table) -> Cost:
     """The best of several timings of one call of 1, 64 and 1024 rows of the sample, in microseconds."""
     times = []
-    for rows, calls in ((1, 200), (64, 20), (1024, 3)):
+    for rows, most in ((1, 200), (64, 20), (1024, 3)):
         block = parity.columns_of(table.take(np.arange(rows) % table.rows))
-        best = float("inf")
-        deadline = time.perf_counter() + 0.1
-        while True:
-            started = time.perf_counter()
+        best, calls = float("inf"), 1
+        deadline = time.perf_counter() + 0.08
+        while (started := time.perf_counter()) < deadline:
             for _ in range(calls):
                 served.predict(block, rows)
-            ended = time.perf_counter()
-            best = min(best, (ended - started) / calls)
-            if ended > deadline:
-                break
-            calls = max(1, min(calls, int(0.02 / best)))
+            best = min(best, (time.perf_counter() - started) / calls)
+            calls = max(1, min(most, int(0.01 / best)))
         times.append(round(best * 1e6, 2))
     return Cost(rows_1=times[0], rows_64=times[1], rows_1024=times[2])
 

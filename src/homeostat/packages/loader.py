@@ -2,7 +2,7 @@
 
 - An ONNX package is data: it runs in ONNX Runtime, on one thread, with telemetry off (this package's `__init__` sees to
   that before the library is loaded).
-- A skops package is opened only when every type in it is trusted: by skops itself, by `SKLEARN_TYPES`, or by the
+- A skops package is opened only when every type in it is trusted: by skops itself, by `trust.SKLEARN_TYPES`, or by the
   caller. Types are listed before anything is built; one unknown type refuses the whole package.
 - A pickle is refused by name and by content. Nothing here unpickles, ever.
 
@@ -14,9 +14,7 @@ classes, the first of those with the greatest score. `convert` compares decision
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,19 +25,8 @@ import onnxruntime
 from homeostat.foundation.errors import HomeostatError, Kind, entry
 from homeostat.packages.package import MODEL_FILES, LocalObjects, Reader, read_files, read_manifest, refuse_pickle
 from homeostat.packages.records import Manifest, NumericProfile, Signature
+from homeostat.packages.trust import UNREADABLE, open_skops
 
-UNTRUSTED = entry(
-    "package.untrusted_types",
-    Kind.REFUSED,
-    "the model holds types that are not trusted: {types}",
-    "build it from scikit-learn's own parts; if you know these types and the model's author, pass them in `trusted`",
-)
-UNREADABLE = entry(
-    "package.unreadable",
-    Kind.INVALID,
-    "file {name!r} is not a readable {format} model: {why}",
-    "register the model again from the fitted estimator",
-)
 WRONG_GRAPH = entry(
     "package.wrong_graph",
     Kind.INVALID,
@@ -52,25 +39,8 @@ REFUSED_INPUT = entry(
     "the model refuses this input: {why}",
     "send values like those it was trained on; for unseen categories, train with handle_unknown='ignore'",
 )
-NEEDS_SKLEARN = entry(
-    "package.needs_sklearn",
-    Kind.UNAVAILABLE,
-    "this package is served by scikit-learn, and {module} is not installed here",
-    "install homeostat[sklearn], or make the model convert to ONNX (its parity report names the cause)",
-)
-
 NULL_TEXT = "\ue000null"
 """What a null in a text column is inside an ONNX graph, which has no null for text (a private-use character)."""
-
-SKLEARN_TYPES: frozenset[str] = frozenset(
-    {
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        # how histogram boosting with categorical_features= checks its own input
-        "functools.partial",
-        "sklearn.utils.validation.check_array",
-    }
-)
-"""What scikit-learn's estimators hold beyond what skops trusts by itself. A partial's function must be trusted too."""
 
 _NUMPY = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
 _STRING = "tensor(string)"
@@ -101,8 +71,8 @@ def load(
 ) -> Predictor:
     """The predictor of the package that `digest` names.
 
-    `objects` is an object store, or the folder or address of one. `trusted` names types beyond `SKLEARN_TYPES` that a
-    skops package may hold. Raises the entries of this file and of `package`.
+    `objects` is an object store, or the folder or address of one. `trusted` names types beyond `trust.SKLEARN_TYPES`
+    that a skops package may hold. Raises the entries of this file, of `package` and of `trust`.
     """
     store = _store(objects) if isinstance(objects, str | Path) else objects
     manifest = read_manifest(store, digest)
@@ -118,7 +88,7 @@ def predictor_of(
         refuse_pickle(each, data)
     if manifest.format == "onnx":
         return _Model(manifest, _onnx_score(manifest, files[name], threads))
-    return _Model(manifest, _skops_score(manifest, files[name], trusted))
+    return _Model(manifest, _skops_score(manifest, files[name], trusted, threads))
 
 
 def _store(address: str | Path) -> Reader:
@@ -252,39 +222,21 @@ def _refused(error: Exception) -> HomeostatError:
     return REFUSED_INPUT(field="inputs", why=f"{type(error).__name__}: {str(error).strip()[:300]}")
 
 
-def untrusted_types(model: bytes, trusted: frozenset[str] = frozenset()) -> list[str]:
-    """The types in a skops file that nothing here trusts. Opens nothing but the file's own list of types."""
-    try:
-        with zipfile.ZipFile(BytesIO(model)) as archive:
-            archive.getinfo("schema.json")
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise UNREADABLE(field="model.skops", name="model.skops", format="skops", why=str(error)[:200]) from None
-    try:
-        import skops.io
-    except ImportError as error:
-        raise NEEDS_SKLEARN(field="format", module=error.name or "skops") from None
-    found: list[str] = skops.io.get_untrusted_types(data=model)
-    return sorted(set(found) - SKLEARN_TYPES - trusted)
+def _skops_score(manifest: Manifest, model: bytes, trusted: frozenset[str], threads: int) -> Score:
+    estimator = open_skops(model, trusted)
+    import threadpoolctl
 
-
-def _skops_score(manifest: Manifest, model: bytes, trusted: frozenset[str]) -> Score:
-    unknown = untrusted_types(model, trusted)
-    if unknown:
-        raise UNTRUSTED(field="model.skops", types=", ".join(unknown))
-    import skops.io
-
-    allowed = set(skops.io.get_untrusted_types(data=model)) & (SKLEARN_TYPES | trusted)
-    try:
-        estimator = skops.io.loads(model, trusted=sorted(allowed))
-    except Exception as error:  # a damaged file fails anywhere in skops or in a type's own constructor
-        raise UNREADABLE(field="model.skops", name="model.skops", format="skops", why=str(error)[:300]) from None
     table = _table_maker(manifest.signature, framed=hasattr(estimator, "feature_names_in_"))
     predict = estimator.predict if manifest.signature.task == "regression" else estimator.predict_proba
+
+    # threads gain nothing on one block of rows and cost milliseconds on a busy machine; setting one costs 25 us
+    pools = threadpoolctl.ThreadpoolController()
 
     def score(columns: Columns, n: int) -> np.ndarray:
         try:
             # scores are float32 in every format, so that a decision does not hang on which one serves
-            return np.asarray(predict(table(columns)), np.float32).reshape(n, -1)
+            with pools.limit(limits=threads):
+                return np.asarray(predict(table(columns)), np.float32).reshape(n, -1)
         except Exception as error:  # whatever an estimator raises on a value it does not take
             raise _refused(error) from None
 

@@ -31,7 +31,7 @@ from homeostat.packages.probes import Probes
 from homeostat.packages.records import Parity, Signature
 
 TOLERANCE = {"classification": 1e-5, "regression": 1e-4}
-_SCALERS = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, PowerTransformer, QuantileTransformer)
+SCALERS = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, PowerTransformer, QuantileTransformer)
 _EXACT = 2.0**24  # up to here float32 holds every whole number
 
 
@@ -139,7 +139,7 @@ def explain(estimator: Any, table: Table, failure: str | None) -> tuple[str, str
                 "categorical_features= of histogram gradient boosting converts wrong: ONNX has no split on a set",
                 "put a OneHotEncoder or OrdinalEncoder before the model and leave categorical_features unset",
             )
-    scalers = sorted({type(p).__name__ for p in parts_of(estimator) if isinstance(p, _SCALERS)})
+    scalers = sorted({type(p).__name__ for p in parts_of(estimator) if isinstance(p, SCALERS)})
     if scalers and isinstance(estimator, Pipeline) and trees.is_ensemble(final):
         return (
             f"{' and '.join(scalers)} before trees flips branches in float32: a rounded value falls on the other side "

@@ -46,7 +46,7 @@ def complete(reference: ReferenceProfile, **held_out: Any) -> ReferenceProfile:
 
 
 def numeric(values: np.ndarray) -> NumericProfile:
-    """Bins of a numeric column, null as NaN; infinite values count in the outermost bins only.
+    """Bins of a numeric column, null as NaN. What no float32 holds counts in the outermost bins only.
 
     Bin i holds edges[i-1] <= x < edges[i], so `np.searchsorted(edges, x, side="right")` is a value's bin; monitoring
     counts in the same way. Edges are values of the column itself (quantiles by the inverse of its distribution,
@@ -55,7 +55,7 @@ def numeric(values: np.ndarray) -> NumericProfile:
     values = np.asarray(values, np.float64)
     present = values[~np.isnan(values)]
     nulls = 1.0 - len(present) / len(values) if len(values) else 0.0
-    finite = present[np.isfinite(present)]
+    finite = present[np.abs(present) <= np.finfo(np.float32).max]
     if not len(finite):
         return NumericProfile(edges=(), shares=(1.0,), nulls=nulls, low=0.0, high=0.0, mean=0.0, deviation=0.0)
     ordered = np.sort(finite)

@@ -78,8 +78,8 @@ class ReferenceProfile(Struct, frozen=True, kw_only=True):
     metric_value: float | None = None
     metric_low: float | None = None  # healthy band of the metric over one monitoring window
     metric_high: float | None = None
-    drift: dict[str, float] = {}  # column, or "score": mean distance of reference windows from the whole of it
-    drift_windows: int = 0  # how many such windows (see monitoring.drift)
+    drift: dict[str, float] = {}  # column, or "score": how far the reference's own windows lie from the whole of it
+    drift_windows: int = 0  # how many such windows there were (see monitoring.drift and monitoring.reference)
 
 
 class Parity(Struct, frozen=True, kw_only=True):

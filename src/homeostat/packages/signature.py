@@ -115,7 +115,7 @@ def infer(table: Table, estimator: Any, *, task: Task | None = None, threshold: 
         raw = estimator.classes_
     except AttributeError:
         raise NOT_FITTED(field="estimator", estimator=what) from None
-    classes = tuple(c.item() if hasattr(c, "item") else c for c in raw)
+    classes = tuple(c.item() if hasattr(c, "item") and not getattr(c, "ndim", 0) else c for c in raw)
     if len(classes) < 2 or not all(isinstance(c, str | int | float | bool) for c in classes):
         raise BAD_CLASSES(field="estimator", classes=str(classes)[:120])
     return Signature(
