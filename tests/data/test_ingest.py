@@ -160,7 +160,7 @@ def test_no_file_at_all_is_an_error(house: House) -> None:
         ("a.parquet", b"not parquet at all", "it is not Parquet"),
         ("a.parquet", b"PAR1" + bytes(40) + b"PAR1", "it is not Parquet"),
         ("a.csv", b"a,b\n1,2,3\n", "it is not CSV"),
-        ("a.csv", 'a,b\n"x,2\n3,4\n'.encode(), "it is not CSV"),
+        ("a.csv", b'a,b\n"x,2\n3,4\n', "it is not CSV"),
         ("a.csv", "a,b\né,2\n".encode("latin-1"), "it is not CSV in UTF-8"),
         ("a.csv", b"a,a\n1,2\n", "column 'a' comes twice"),
         ("a.csv", b"a,_row\n1,2\n", "'_row' is kept for the platform"),

@@ -10,7 +10,7 @@ import polars as pl
 from homeostat.data import kinds
 from homeostat.data.contracts import words
 from homeostat.data.reading import ROW
-from homeostat.data.records import ColumnKind, Dataset, QuarantineReason, Rule
+from homeostat.data.records import ColumnKind, QuarantineReason, Rule
 
 _EXAMPLES = 3
 _LONGEST = 200
@@ -41,8 +41,39 @@ class Checked:
         return total
 
 
-def check(raw: pl.DataFrame, columns: dict[str, ColumnKind], dataset: Dataset, rules: tuple[Rule, ...]) -> Checked:
-    """Turn a file's cells into their kinds and hold the rows against every rule but uniqueness."""
+@dataclass
+class Group:
+    """Files of one shape (columns and types), one below the other: worked on at once, since each call has its price."""
+
+    files: list[int]  # which ones, in order
+    raw: pl.DataFrame
+
+
+def group(raws: list[pl.DataFrame]) -> list[Group]:
+    """Put files of one shape together."""
+    shapes: dict[tuple[tuple[str, str], ...], list[int]] = {}
+    for i, raw in enumerate(raws):
+        shapes.setdefault(tuple((name, str(kind)) for name, kind in raw.schema.items()), []).append(i)
+    return [Group(files, pl.concat([raws[i] for i in files], rechunk=True)) for files in shapes.values()]
+
+
+def check(
+    groups: list[Group], heights: list[int], columns: dict[str, ColumnKind], rules: tuple[Rule, ...]
+) -> list[Checked]:
+    """Turn cells into their kinds and hold the rows against every rule but uniqueness; one answer for each file."""
+    found: dict[int, Checked] = {}
+    for grouped in groups:
+        whole = _check(grouped.raw, columns, rules)
+        start = 0
+        for i in grouped.files:
+            part = [Breach(breach.rule, breach.rows.slice(start, heights[i])) for breach in whole.breaches]
+            raw, typed = (frame.slice(start, heights[i]) for frame in (whole.raw, whole.typed))
+            found[i] = Checked(raw, typed, [breach for breach in part if breach.rows.any()])
+            start += heights[i]
+    return [found[i] for i in range(len(heights))]
+
+
+def _check(raw: pl.DataFrame, columns: dict[str, ColumnKind], rules: tuple[Rule, ...]) -> Checked:
     made, breaches = [raw[ROW]], []
     stated = {rule.column: rule for rule in rules if rule.kind == "type"}
     bad_cells: dict[str, pl.Series] = {}
@@ -74,22 +105,20 @@ def add_repeats(files: list[Checked], rule: Rule, earlier: pl.Series) -> None:
     The first good row with a value keeps it.
     """
     name = rule.column
-    if name is None:
+    having = [file for file in files if name in file.typed.columns]
+    if name is None or not having:
         return
-    taken = earlier.cast(pl.String).alias("value")
-    for file in files:
-        if name not in file.typed.columns:
-            continue
-        value = file.typed[name].cast(pl.String).alias("value")
-        usable = ~file.bad & value.is_not_null()
-        frame = pl.DataFrame([value, usable.alias("usable")]).with_row_index("at")
-        good = frame.filter("usable")
-        first = good.filter(pl.col("value").is_first_distinct()).join(taken.to_frame(), on="value", how="anti")
-        rows = good.filter(~pl.col("at").is_in(first["at"].implode()))["at"]
-        if rows.len():
-            broken = frame["at"].is_in(rows.implode())
-            file.breaches.append(Breach(rule, broken))
-        taken = pl.concat([taken, first["value"]])
+    value = pl.concat([file.typed[name].cast(pl.String).alias("value") for file in having])
+    usable = pl.concat([~file.bad for file in having]) & value.is_not_null()
+    good = pl.DataFrame([value]).with_row_index("at").filter(usable)
+    first = good.unique("value", keep="first").join(earlier.alias("value").to_frame(), on="value", how="anti")
+    repeated = usable.set(pl.int_range(value.len(), eager=True).is_in(first["at"].implode()), False)
+    start = 0
+    for file in having:
+        rows = repeated.slice(start, file.raw.height)
+        start += file.raw.height
+        if rows.any():
+            file.breaches.append(Breach(rule, rows))
 
 
 def reasons(file: Checked, path: str, dataset: str, version: int | None, held: str | None) -> list[QuarantineReason]:

@@ -19,7 +19,7 @@ import msgspec
 import polars as pl
 
 from homeostat.data import checks, content, contracts, kinds
-from homeostat.data.checks import Checked
+from homeostat.data.checks import Checked, Group
 from homeostat.data.intake import NewFile, new_files
 from homeostat.data.records import (
     ColumnKind,
@@ -79,8 +79,9 @@ def ingest(job: IngestJob, stores: Stores) -> IngestResult:
     attempt = _attempt(job, files)
     if attempt == job.last_attempt:
         return msgspec.structs.replace(result, attempt=attempt, refused=job.last_refused)
-    columns = _settle_kinds(job, files)
-    checked = _check(job, files, columns, stores, table)
+    groups = checks.group([new.raw for new in files])
+    columns = _settle_kinds(job, groups)
+    checked = _check(job, files, groups, columns, stores, table)
     sources = tuple(
         msgspec.structs.replace(new.source, quarantined=int(file.bad.sum()))
         for new, file in zip(files, checked, strict=True)
@@ -122,14 +123,14 @@ def _attempt(job: IngestJob, files: list[NewFile]) -> str:
     return digest_of(msgspec.json.encode([msgspec.to_builtins(job.dataset), parts]))
 
 
-def _settle_kinds(job: IngestJob, files: list[NewFile]) -> dict[str, ColumnKind]:
+def _settle_kinds(job: IngestJob, groups: list[Group]) -> dict[str, ColumnKind]:
     stated = contracts.stated_kinds(job.dataset)
     for name, kind in stated.items():
         was = job.columns.get(name, kind)
         if was != kind and (was, kind) not in kinds.WIDER:
             raise KIND_CHANGED(field=f"checks.{name}", column=name, was=was, kind=kind, dataset=job.dataset.name)
     return kinds.settle(
-        [new.raw for new in files],
+        [group.raw for group in groups],
         known=job.columns,
         stated=stated,
         ranged=frozenset(rule.column for rule in job.dataset.rules if rule.kind == "between" and rule.column),
@@ -138,10 +139,15 @@ def _settle_kinds(job: IngestJob, files: list[NewFile]) -> dict[str, ColumnKind]
 
 
 def _check(
-    job: IngestJob, files: list[NewFile], columns: dict[str, ColumnKind], stores: Stores, table: str
+    job: IngestJob,
+    files: list[NewFile],
+    groups: list[Group],
+    columns: dict[str, ColumnKind],
+    stores: Stores,
+    table: str,
 ) -> list[Checked]:
     rules = contracts.full_rules(job.dataset)
-    checked = [checks.check(new.raw, columns, job.dataset, rules) for new in files]
+    checked = checks.check(groups, [new.raw.height for new in files], columns, rules)
     for rule in rules:
         if rule.kind == "unique":
             checks.add_repeats(checked, rule, _earlier(job, rule, checked, stores, table))
@@ -163,16 +169,13 @@ def _earlier(job: IngestJob, rule: Rule, checked: list[Checked], stores: Stores,
 def _good_rows(
     job: IngestJob, sources: tuple[SourceFile, ...], checked: list[Checked], columns: dict[str, ColumnKind]
 ) -> _Good:
-    frames, digest = [], job.parent or ""
-    for source, file in zip(sources, checked, strict=True):
-        frame = file.typed.filter(~file.bad).select(
-            *(pl.col(name).cast(kinds.DTYPES[kind]) for name, kind in columns.items()),
-            pl.lit(source.path).alias("_file"),
-        )
-        if frame.height:
-            digest = content.fold(digest, content.digest_of_rows(frame, columns))
-        frames.append(frame)
-    together = pl.concat(frames).with_columns(
+    frames = [
+        file.typed.filter(~file.bad).select(*columns, pl.lit(source.path).alias("_file"))
+        for source, file in zip(sources, checked, strict=True)
+    ]
+    together = pl.concat(frames, rechunk=True)
+    digest = content.fold(job.parent, content.digests(together, [frame.height for frame in frames], columns))
+    together = together.with_columns(
         pl.lit(job.number, pl.Int64).alias("_version"),
         pl.int_range(pl.len(), dtype=pl.Int64).alias("_row"),
         pl.lit(job.now, pl.Int64).alias("_recorded_at"),
