@@ -218,8 +218,10 @@ def _fault(row: Any, previous: str, last: int) -> str | None:
         return "it does not follow the entry before it"
     if row["hash"] != _seal(row):
         return "its seal does not match its content"
-    if row["payload"] is not None and _digest(row["salt"], row["payload"]) != row["payload_digest"]:
-        return "its payload was changed"
+    if row["payload"] is not None:
+        whole = isinstance(row["salt"], bytes) and isinstance(row["payload"], bytes)
+        if not whole or _digest(row["salt"], row["payload"]) != row["payload_digest"]:
+            return "its payload was changed"
     return None
 
 
