@@ -80,7 +80,7 @@ def ingest(database: Database, engine: Engine, context: StepContext) -> dict[str
 
 
 def register(database: Database, context: StepContext) -> dict[str, Any]:
-    """Register the package that `train` made as the next version of `settings["model"]`; once, however often it runs."""
+    """Register the package that `train` made as the next version of the model; once, however often it runs."""
     trained = context.inputs["trained"]
     model = str(context.settings["model"])
     with database.write(actor=context.actor, project=context.project, decision_id=context.decision_id) as tx:

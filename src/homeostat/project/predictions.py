@@ -109,8 +109,8 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
     header, body = read[0], [line for line in read[1:] if line]
     ragged = next((i for i, line in enumerate(body) if len(line) != len(header)), None)
     if ragged is not None:
-        why = f"row {ragged + 1} has {len(body[ragged])} cells under {len(header)} headings"
-        raise BAD_FILE(field="data", file=path, why=why)
+        cells = f"row {ragged + 1} has {len(body[ragged])} cells under {len(header)} headings"
+        raise BAD_FILE(field="data", file=path, why=cells)
     return {name: [line[i] or None for line in body] for i, name in enumerate(header)}
 
 

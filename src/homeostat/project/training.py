@@ -49,7 +49,7 @@ def train(context: StepContext, *, ingested: dict[str, Any], frame: pl.DataFrame
     """Step `train`: fit, measure, convert, and write the package; gives what the run logs and `register` needs.
 
     `ingested` is what the step `ingest` gave (dataset version, known_at, since, change_at, learn_from); `frame` what
-    the user's last step gave, where there is one. Raises one-line errors for rows, labels or functions that will not do.
+    the user's last step gave, where there is one. Raises one-line errors for what will not do.
     """
     settings = context.settings
     dataset = msgspec.convert(settings["dataset"], Dataset)
