@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from house import NOW, House
 
 from homeostat.data import labels, versions
 from homeostat.data.contracts import column
-from homeostat.data.records import Label
+from homeostat.data.ingest import ingest
+from homeostat.data.records import IngestJob, IngestResult, Label
 
 
 def run_killed(house: House, job: Any, name: str, point: str) -> None:
@@ -56,6 +59,26 @@ def test_an_ingest_that_widens_a_column_killed_after_it(house: House) -> None:
     run_killed(house, job, "ingest", "after")
     house.ingest()
     assert [row["amount"] for row in house.rows()] == [1.0, 2.5]
+
+
+def test_two_workers_with_the_same_job_append_once(house: House) -> None:
+    house.define(key="id")
+    for number in (1, 2):
+        house.file(f"{number}.csv", f"id\n{number}\n")
+        with house.database.read() as reader:
+            job = versions.next_ingest(reader, "tx", NOW)
+        start = threading.Barrier(3)
+
+        def run(_: int, job: IngestJob = job, start: threading.Barrier = start) -> IngestResult:
+            start.wait()
+            return ingest(job, house.stores)
+
+        with ThreadPoolExecutor(3) as threads:
+            results = list(threads.map(run, range(3)))
+        assert results[0] == results[1] == results[2]
+        with house.database.write(actor="service:control") as tx:
+            assert len({versions.record(tx, result).digest for result in results}) == 1  # type: ignore[union-attr]
+        assert len(house.rows()) == number
 
 
 def test_a_fold_killed_after_its_append(house: House) -> None:

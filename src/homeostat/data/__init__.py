@@ -13,7 +13,8 @@ The control process uses (rows only, no polars):
 
 Workers use (polars):
 
-- `ingest`: take in new files; with `intake`, `reading`, `kinds`, `checks`, `content` for its parts;
+- `ingest`: take in new files; with `intake`, `reading`, `kinds`, `checks`, `content` for its parts, and `turns`
+  for one writer at a time;
 - `label_table`: fold labels in, and say what was known at a time;
 - `training`: rows with the labels known at a time, and splits by time.
 """

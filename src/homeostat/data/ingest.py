@@ -31,6 +31,7 @@ from homeostat.data.records import (
     Rule,
     SourceFile,
 )
+from homeostat.data.turns import turn
 from homeostat.data.versions import table_of
 from homeostat.foundation.clock import DAY, format_duration, iso
 from homeostat.foundation.errors import Kind, entry
@@ -69,6 +70,11 @@ def ingest(job: IngestJob, stores: Stores) -> IngestResult:
     several it is a finding), `data.kind_changed`; then nothing was changed.
     """
     table = table_of(job.project, job.dataset.name)
+    with turn(stores, table):
+        return _ingest(job, stores, table)
+
+
+def _ingest(job: IngestJob, stores: Stores, table: str) -> IngestResult:
     done = _already_done(job, stores, table)
     if done is not None:
         return done

@@ -11,6 +11,7 @@ import msgspec
 import polars as pl
 
 from homeostat.data.records import FoldJob, FoldResult, Label
+from homeostat.data.turns import turn
 from homeostat.foundation.stores import Stores
 
 _WRITER = "labels"
@@ -37,6 +38,11 @@ def table_of(project: str, dataset: str) -> str:
 def fold(job: FoldJob, stores: Stores) -> FoldResult:
     """Append the job's batches to the label table; those that are in it already are passed over."""
     table = table_of(job.project, job.dataset)
+    with turn(stores, table):
+        return _fold(job, stores, table)
+
+
+def _fold(job: FoldJob, stores: Stores, table: str) -> FoldResult:
     last = stores.tables.last_sequence(table, _WRITER) or 0
     rows = []
     for batch in sorted(job.batches, key=lambda batch: batch.id):
