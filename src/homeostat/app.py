@@ -21,7 +21,7 @@ from homeostat.data import datasets
 from homeostat.delivery import definitions as delivery
 from homeostat.delivery.releases import Releases
 from homeostat.engines.processes import Processes
-from homeostat.foundation import events, migrations
+from homeostat.foundation import backups, events, migrations
 from homeostat.foundation.clock import Clock, SystemClock
 from homeostat.foundation.database import Database
 from homeostat.foundation.errors import HomeostatError, Kind, entry
@@ -122,6 +122,10 @@ class Homeostat:
         self.lock.truncate()
         self.lock.close()
 
+    def back_up(self, target: Path) -> int:
+        """Copy the home into `target` while it runs; returns the number of files."""
+        return backups.back_up(self.settings.home, self.settings.database_url, target)
+
     def apply_definitions(self, project: str, found: Definitions, actor: str) -> None:
         """Make the project's definitions what is wanted: all of them or, where one is wrong, none."""
         schedules = {p.name: p.schedule for p in found.pipelines}
@@ -137,6 +141,25 @@ class Homeostat:
                 schedule = policy.schedule or schedules.get(policy.pipeline or "")
                 policies.define(tx, msgspec.structs.replace(policy, schedule=schedule))
         self.loop.nudge()
+
+
+def restore(backup: Path, settings: Settings) -> None:
+    """Make the home of `settings` from a backup."""
+    backups.restore(backup, settings.home)
+
+
+def migrate(settings: Settings) -> str:
+    """Bring the home's database up to this version, after a backup; says what was done."""
+    lock = _take_lock(settings.home)
+    try:
+        database = Database(settings.database_url)
+        try:
+            added = migrations.prepare(database)
+        finally:
+            database.close()
+    finally:
+        lock.close()
+    return "added " + ", ".join(added) if added else "nothing to do: the database fits this version"
 
 
 def _take_lock(home: Path) -> IO[str]:

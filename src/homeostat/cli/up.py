@@ -18,9 +18,9 @@ import click
 @click.option("--parent-fd", type=int, hidden=True, help="A pipe whose end of file means that the parent is gone.")
 def up(no_auth: bool, as_json: bool, embedded: bool, parent_fd: int | None, **flags: Any) -> None:
     """Start the control and inference planes. State lives in the home; Ctrl-C stops them."""
-    from homeostat.app import serve
     from homeostat.cli.options import settings
+    from homeostat.cli.serving import serve
 
     if no_auth:
         flags["auth"] = False
-    serve(settings(flags), embedded=embedded, parent_fd=parent_fd, as_json=as_json or embedded)
+    serve(settings(flags), parent_fd=parent_fd, as_json=as_json or embedded)

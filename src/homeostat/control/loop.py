@@ -37,6 +37,7 @@ from homeostat.serving.records import Endpoint
 log = logging.getLogger("homeostat.loop")
 
 ACTOR = actions.ACTOR
+FOLD = "homeostat.data.label_table:fold"
 
 
 class Loop:
@@ -147,18 +148,16 @@ class Loop:
 
     def _fold_labels(self) -> bool:
         moved = False
-        with self.database.read() as reader:
-            waiting = labels.waiting(reader)
-        for project, dataset in waiting:
+        for project in self._projects():
             with self.database.read(project) as reader:
-                job = labels.fold_job(reader, dataset)
-            if job is not None:
-                result = call(
-                    self.engine, "homeostat.data.label_table:fold", job, FoldResult, label=f"labels {dataset}"
-                )
-                with self.database.write(actor=ACTOR, project=project) as tx:
-                    labels.folded(tx, result)
-                moved = True
+                waiting = sorted({batch.dataset for batch in labels.pending(reader)})
+                jobs = [labels.fold_job(reader, dataset) for dataset in waiting]
+            for job in jobs:
+                if job is not None:
+                    result = call(self.engine, FOLD, job, FoldResult, label=f"labels of {job.dataset}")
+                    with self.database.write(actor=ACTOR, project=project) as tx:
+                        labels.folded(tx, result)
+                    moved = True
         return moved
 
     def _watch(self, project: str) -> bool:
