@@ -123,7 +123,7 @@ def seal(content: bytes) -> str:
 
 
 def emit(tx: Transaction, event: Event, *, reason: str | None = None, decision_id: str | None = None) -> int:
-    """Append `event` to the stream in `tx`; returns its seq. Actor, and unless given reason and decision, are `tx`'s."""
+    """Append `event` to the stream in `tx`; returns its seq. Actor, reason and decision are `tx`'s, unless given."""
     head = tx.execute(sa.select(events.c.hash).order_by(events.c.seq.desc()).limit(1)).scalar()
     payload = msgspec.json.encode(event)
     salt = os.urandom(16)

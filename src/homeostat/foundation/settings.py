@@ -59,7 +59,7 @@ _BY_NAME = {s.name: s for s in SETTINGS}
 
 @dataclass(frozen=True)
 class Settings:
-    """The resolved settings; `origin[name]` says where a value came from: "default", "flag", "HOMEOSTAT_PORT", a file."""
+    """The resolved settings; `origin[name]` says a value's source: "default", "flag", "HOMEOSTAT_PORT", a file."""
 
     home: Path
     project: str
