@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from homeostat.foundation.stores import Stores
 
 StepState = Literal["waiting", "running", "succeeded", "failed", "cached", "skipped"]
 PipelineState = Literal["running", "succeeded", "failed", "cancelled"]
@@ -55,7 +59,10 @@ class PipelineRun(Struct, frozen=True, kw_only=True):
 
 
 class StepRun(Struct, frozen=True, kw_only=True):
-    """One step of one pipeline run; retries raise `attempt`."""
+    """One step of one pipeline run. Its id stays through retries; each raises `attempt`, a dead worker also `lost`.
+
+    A tracked step's run (`tracking.runs`) has the step run's id.
+    """
 
     id: str
     pipeline_run_id: str
@@ -70,6 +77,79 @@ class StepRun(Struct, frozen=True, kw_only=True):
     finished_at: int | None = None
     error: str | None = None
     log: str | None = None  # object digest of its console output
+    lost: int = 0
+
+
+class Output(Struct, frozen=True, kw_only=True):
+    """What a step made: an object and how to read it ("json", "arrow", "numpy", "bytes")."""
+
+    digest: str
+    kind: str
+
+
+class StepJob(Struct, frozen=True, kw_only=True):
+    """One step to run in a worker: the job of `pipelines.steps:run_step`."""
+
+    project: str
+    pipeline: str
+    pipeline_run_id: str
+    step_run_id: str
+    step: str
+    function: str
+    attempt: int
+    actor: str
+    now: int
+    inputs: dict[str, Output] = {}
+    params: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+    run_id: str | None = None
+    code: str | None = None
+    code_path: str | None = None
+    decision_id: str | None = None
+
+
+class StepResult(Struct, frozen=True, kw_only=True):
+    """What a step's worker answers. `value` is the output itself where it is a JSON object of at most 64 KiB."""
+
+    output: Output
+    value: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepContext:
+    """What a platform step is told besides its inputs, and the one argument of a control action.
+
+    `run_id` is the tracking run's id where the step is tracked, `context` is `PipelineRun.context`, `now` the recorded
+    time at which the step was started (microseconds UTC). `step_run_id` stays the same when a step is tried again:
+    use it as the key of whatever must happen once. `inputs` holds an action's decoded inputs (JSON outputs as values,
+    others as {"digest", "kind"}); a worker's function gets its inputs as arguments. Workers find `stores`.
+    """
+
+    project: str
+    pipeline: str
+    pipeline_run_id: str
+    step_run_id: str
+    step: str
+    attempt: int
+    actor: str
+    now: int
+    run_id: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] = field(default_factory=dict)
+    code: str | None = None
+    code_path: str | None = None
+    decision_id: str | None = None
+    worker_stores: Stores | None = None
+
+    @property
+    def stores(self) -> Stores:
+        """The home's objects and tables; only in a worker."""
+        if self.worker_stores is None:
+            raise RuntimeError("a control action has no stores: bulk state is the workers' business")
+        return self.worker_stores
 
 
 class Call(Struct, frozen=True, kw_only=True):
