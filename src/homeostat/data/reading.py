@@ -41,7 +41,7 @@ def read(path: Path) -> pl.DataFrame:
         raise Empty from None
     except OSError as why:
         raise Unreadable(_short(why)) from None
-    except pl.exceptions.PolarsError as why:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as why:  # a damaged file can panic the reader
         raise Unreadable(
             f"it is not {'Parquet' if name.endswith(_PARQUET) else 'CSV in UTF-8'}: {_short(why)}"
         ) from None
