@@ -1,4 +1,4 @@
-"""A real control plane's HTTP border: the ASGI application on uvicorn, on a loopback port, over real stores."""
+"""A real control plane's HTTP border: the ASGI application on uvicorn, on a loopback port, over a real home."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import uvicorn
 
 from homeostat.api import application
+from homeostat.app import Homeostat
 from homeostat.foundation.clock import DrivenClock
-from homeostat.foundation.database import Database, metadata
-from homeostat.foundation.objects import Objects
+from homeostat.foundation.settings import load
 from homeostat.governance import principals, tokens
 from homeostat.governance.records import Role
+
+ROLES: tuple[Role, ...] = ("viewer", "caller", "operator", "approver", "admin", "worker", "replayer")
 
 
 @dataclass
@@ -42,9 +44,9 @@ class Answer:
 
 @dataclass
 class Server:
-    """A running border and the home under it."""
+    """A running border and the home under it; `secrets` has a token of one principal of each role."""
 
-    home: Any
+    home: Homeostat
     app: Any
     port: int
     secrets: dict[str, str] = field(default_factory=dict)
@@ -57,73 +59,88 @@ class Server:
         *,
         token: str | None = "admin",
         headers: dict[str, str] | None = None,
+        on: http.client.HTTPConnection | None = None,
     ) -> Answer:
         """One request; `token` is a role's name or a secret; `body` is sent as JSON unless it is bytes."""
         sent = {"Host": f"127.0.0.1:{self.port}", **(headers or {})}
         if token is not None:
             sent.setdefault("Authorization", f"Bearer {self.secrets.get(token, token)}")
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = on or self.connect()
         try:
             connection.request(method, path, body=raw, headers=sent)
             response = connection.getresponse()
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         finally:
-            connection.close()
+            if on is None:
+                connection.close()
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
     def write(self, actor: str = "service:test", project: str = "default") -> Any:
         return self.home.database.write(actor=actor, project=project)
 
-
-def make_home(folder: Path, *, auth: bool = True) -> Any:
-    """What the application uses of an `app.Homeostat`."""
-    clock = DrivenClock(1_700_000_000_000_000)
-    database = Database(f"sqlite:///{folder / 'homeostat.db'}", clock)
-    metadata.create_all(database.engine)
-    settings = SimpleNamespace(host="127.0.0.1", port=0, auth=auth, home=folder)
-    return SimpleNamespace(settings=settings, clock=clock, database=database, objects=Objects(folder / "objects"))
+    def newest_event(self) -> int:
+        """The sequence number of the newest event: unchanged means that nothing was changed."""
+        return int(self.ask("GET", "/api/v1/events?newest_first=true&limit=1").json[0]["seq"])
 
 
-@pytest.fixture
-def bare_home(tmp_path: Path) -> Iterator[Any]:
-    """A home without a server."""
-    home = make_home(tmp_path)
-    yield home
-    home.database.close()
+def open_home(folder: Path, *, auth: bool = True) -> Homeostat:
+    """A home whose loop and inference are not started, with a clock that stands still."""
+    flags = {"home": str(folder), "port": 0, "inference_port": 0, "auth": auth}
+    return Homeostat.open(load(flags, env={}, cwd=folder), clock=DrivenClock(1_700_000_000_000_000))
+
+
+@contextmanager
+def serving(folder: Path, *, auth: bool = True) -> Iterator[Server]:
+    home = open_home(folder, auth=auth)
+    app = application.create(home)
+    listener = socket.create_server(("127.0.0.1", 0))
+    runs = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", access_log=False))
+    thread = threading.Thread(target=runs.run, args=([listener],), daemon=True)
+    thread.start()
+    made = Server(home=home, app=app, port=listener.getsockname()[1])
+    with made.write() as tx:
+        for role in ROLES:
+            principals.ensure(tx, f"person:{role}", "person", (role,))
+            made.secrets[role], _ = tokens.issue(tx, f"person:{role}", "test")
+    try:
+        yield made
+    finally:
+        home.stopping = True
+        runs.should_exit = True
+        thread.join(20)
+        home.close()
 
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start servers; each has a token for one principal of each role, by the role's name."""
-    running: list[tuple[uvicorn.Server, threading.Thread, Any]] = []
+    """Starts servers of their own for one test."""
+    with ExitStack() as stack:
 
-    def start(*, auth: bool = True) -> Server:
-        folder = tmp_path / f"home{len(running)}"
-        folder.mkdir()
-        home = make_home(folder, auth=auth)
-        app = application.create(home)
-        listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_level="warning", lifespan="on", access_log=False, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        running.append((server, thread, home))
-        made = Server(home=home, app=app, port=listener.getsockname()[1])
-        roles: tuple[Role, ...] = ("viewer", "caller", "operator", "approver", "admin", "worker", "replayer")
-        with made.write() as tx:
-            for role in roles:
-                principals.ensure(tx, f"person:{role}", "person", (role,))
-                made.secrets[role], _ = tokens.issue(tx, f"person:{role}", "test")
-        return made
+        def start(*, auth: bool = True) -> Server:
+            return stack.enter_context(serving(tmp_path, auth=auth))
 
-    yield start
-    for server, thread, home in running:
-        home.stopping = True
-        server.should_exit = True
-        thread.join(10)
-        home.database.close()
+        yield start
 
 
 @pytest.fixture
 def server(serve: Callable[..., Server]) -> Server:
+    """A server of its own for one test."""
     return serve()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests of a file: for those that change nothing, or only what is theirs."""
+    with serving(tmp_path_factory.mktemp("home")) as made:
+        yield made
+
+
+@pytest.fixture
+def bare_home(tmp_path: Path) -> Iterator[Homeostat]:
+    """A home without a server."""
+    home = open_home(tmp_path)
+    yield home
+    home.close()

@@ -8,7 +8,8 @@ of its sender, so it is looked for here.
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
@@ -16,6 +17,8 @@ from msgspec import inspect
 
 from homeostat.api.errors import BAD_BODY
 from homeostat.foundation.errors import HomeostatError
+
+T = TypeVar("T")
 
 LARGEST = 64 << 20  # bytes of a JSON body; objects are streamed and have no such limit
 
@@ -37,12 +40,16 @@ def decode(body: bytes, wanted: Any) -> Any:
     """`body` as a `wanted`; raises `api.bad_body` with the field at fault."""
     try:
         decoded = msgspec.json.decode(body, type=wanted)
-        unknown = _unknown(msgspec.json.decode(body), inspect.type_info(wanted), "")
+        plain = msgspec.json.decode(body)
+        unknown = _unknown(plain, inspect.type_info(wanted), "")
+        too_big = _too_big(plain, "")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
         raise _fault(str(why), wanted) from None
     if unknown is not None:
         path, known = unknown
         raise BAD_BODY(field=path, why=f"the field {path!r} is not known", fix=f"use some of: {', '.join(known)}")
+    if too_big is not None:
+        raise BAD_BODY(field=too_big, why="the number does not fit 64 bits", fix="send a smaller number")
     return decoded
 
 
@@ -77,7 +84,18 @@ def _unknown(value: Any, kind: inspect.Type, path: str) -> tuple[str, list[str]]
     return None
 
 
-def _first(found: Any) -> tuple[str, list[str]] | None:
+def _too_big(value: Any, path: str) -> str | None:
+    """Where a whole number is that no database column and no other JSON reader could hold."""
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**63 else path or "body"
+    if isinstance(value, dict):
+        return _first(_too_big(below, f"{path}.{name}" if path else str(name)) for name, below in value.items())
+    if isinstance(value, list):
+        return _first(_too_big(below, f"{path}[{n}]") for n, below in enumerate(value))
+    return None
+
+
+def _first(found: Iterable[T | None]) -> T | None:
     return next((one for one in found if one is not None), None)
 
 

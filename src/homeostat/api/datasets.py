@@ -7,8 +7,9 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Struct
 
 from homeostat.api.access import Calling, needs
-from homeostat.data import datasets, labels, quarantine, versions
-from homeostat.data.records import Dataset, DatasetVersion, Label, QuarantineReason
+from homeostat.data import datasets, labels, lineage, quarantine, versions
+from homeostat.data.records import Dataset, DatasetVersion, Finding, Label, QuarantineReason
+from homeostat.pipelines.ingestion import ingest as take_in
 
 _TAGS = ["datasets"]
 
@@ -23,6 +24,15 @@ class Recorded(Struct, frozen=True, kw_only=True):
     """How many labels are durable now."""
 
     recorded: int
+
+
+class Ingested(Struct, frozen=True, kw_only=True):
+    """What an ingest made: a version (None: nothing was new), what it set aside, and what is odd about files."""
+
+    version: DatasetVersion | None
+    reasons: list[QuarantineReason]
+    findings: list[Finding]
+    refused: str | None
 
 
 @get("/datasets", opt=needs("read"), sync_to_thread=True, tags=_TAGS)
@@ -73,7 +83,21 @@ def label(caller: Calling, dataset: FromPath[str], data: JSONBody[Labels]) -> Re
     if any(one.event_at is not None for one in data.labels):
         caller.require("replay")  # only who may replay says when something happened (design rule 10)
     with caller.write() as tx:
-        return Recorded(recorded=labels.record(tx, caller.home.objects, dataset, data.labels))
+        recorded = labels.record(tx, caller.home.objects, dataset, data.labels)
+    caller.home.loop.nudge()
+    return Recorded(recorded=recorded)
 
 
-ROUTES = [listing, define, show, log, version, set_aside, label]
+@post("/datasets/{dataset:str}/ingest", opt=needs("data.write"), sync_to_thread=True, status_code=200, tags=_TAGS)
+def ingest(caller: Calling, dataset: FromPath[str]) -> Ingested:
+    """Take in what is new of the dataset's files; answers once it is done."""
+    home = caller.home
+    made = take_in(home.database, home.engine, dataset, project=caller.project, actor=caller.name)
+    with caller.read() as reader:
+        reasons = [] if made is None else quarantine.listing(reader, dataset, version=made.number)
+        findings = lineage.findings(reader, dataset)
+    refused = None if made is None else made.refused
+    return Ingested(version=made, reasons=reasons, findings=findings, refused=refused)
+
+
+ROUTES = [listing, define, show, log, version, set_aside, label, ingest]

@@ -58,7 +58,9 @@ def questions(
 def answer(caller: Calling, id: FromPath[str], data: JSONBody[Answer]) -> Approval:
     """Approve or reject; only a person can, and only once."""
     with caller.write(reason=data.reason) as tx:
-        return approvals.answer(tx, id, data.approve, data.reason)
+        answered = approvals.answer(tx, id, data.approve, data.reason)
+    caller.home.loop.nudge()
+    return answered
 
 
 ROUTES = [listing, show, questions, answer]

@@ -66,7 +66,16 @@ def _of_litestar(request: Request[Any, Any, Any], exception: HTTPException) -> H
     if exception.status_code == 413:
         return TOO_LARGE(field="body")
     found = exception.extra[0] if isinstance(exception.extra, list) and exception.extra else {}
-    key, place = str(found.get("key", "body")), str(found.get("source", "request"))
+    key, place = str(found.get("key", "body")), found.get("source", "request")
     if key == "data":
         return BAD_BODY(field="body", why="there is none", fix="send a JSON object")
-    return BAD_PARAMETER(field=key, name=key, place=place, why=found.get("message", exception.detail))
+    name = _name_outside(request, key)
+    why = found.get("message", exception.detail)
+    return BAD_PARAMETER(field=name, name=name, place=getattr(place, "value", place), why=why)
+
+
+def _name_outside(request: Request[Any, Any, Any], key: str) -> str:
+    """What a handler's parameter is called in the request."""
+    handler = request.scope.get("route_handler")
+    parsed = handler.parsed_fn_signature.parameters.get(key) if handler is not None else None
+    return str(getattr(parsed and parsed.kwarg_definition, "name", None) or key)

@@ -26,14 +26,14 @@ class NewPrincipal(Struct, frozen=True, kw_only=True):
 
 
 class NewToken(Struct, frozen=True, kw_only=True):
-    """A token to make. `ttl` is a duration such as "30d"; what is None narrows nothing."""
+    """A token to make. `ttl` is a duration such as "30d", or microseconds; what is None narrows nothing."""
 
     label: str
     principal: str | None = None  # None: the caller
     scopes: tuple[str, ...] | None = None
     projects: tuple[str, ...] | None = None
     endpoints: tuple[str, ...] | None = None
-    ttl: str | None = None
+    ttl: str | int | None = None
 
 
 class IssuedToken(Struct, frozen=True, kw_only=True):
@@ -78,7 +78,9 @@ def disable(caller: Calling, name: FromPath[str]) -> Principal:
     """Disable a principal: its tokens and sessions end with their next request."""
     _unlimited(caller)
     with caller.write() as tx:
-        return principals.disable(tx, name)
+        disabled = principals.disable(tx, name)
+    caller.home.loop.nudge()
+    return disabled
 
 
 @get("/tokens", opt=_ADMIN, sync_to_thread=True, tags=_TAGS)
@@ -102,6 +104,7 @@ def issue(caller: Calling, data: JSONBody[NewToken]) -> IssuedToken:
             ttl=None if data.ttl is None else parse_duration(data.ttl, field="ttl"),
             issuer=caller.token,
         )
+    caller.home.loop.nudge()  # inference learns of it from the next plan
     return IssuedToken(secret=secret, token=msgspec.structs.replace(token, digest=""))
 
 
@@ -109,7 +112,9 @@ def issue(caller: Calling, data: JSONBody[NewToken]) -> IssuedToken:
 def revoke(caller: Calling, id: FromPath[str]) -> Token:
     """Take a token back, for good."""
     with caller.write() as tx:
-        return msgspec.structs.replace(tokens.revoke(tx, id), digest="")
+        revoked = tokens.revoke(tx, id)
+    caller.home.loop.nudge()  # inference learns of it from the next plan
+    return msgspec.structs.replace(revoked, digest="")
 
 
 def _unlimited(caller: Calling) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Response, get
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.params import QueryParameter
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from homeostat.api.access import PUBLIC, SIGNED_IN, Calling, needs
 from homeostat.api.events import newest
+from homeostat.serving import endpoints
 
 VERSION = version("homeostat")
 SCHEMA = JsonRenderPlugin(path="/openapi.json")
@@ -28,6 +30,28 @@ class Version(Struct, frozen=True):
 
     version: str
     name: str = "homeostat"
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """Where control and inference are, and what is under way."""
+
+    version: str
+    project: str
+    home: str
+    address: str
+    inference: str
+    inference_alive: bool
+    auth: bool
+    busy: list[str]
+    passes: int  # of the loop, since it started
+
+
+class LoopState(Struct, frozen=True, kw_only=True):
+    """Whether the loop has caught up; `watermarks` is each endpoint's newest event time seen (microseconds UTC)."""
+
+    settled: bool
+    busy: list[str]
+    watermarks: dict[str, int | None]
 
 
 @get("/health", opt=needs(PUBLIC), sync_to_thread=True, tags=["process"])
@@ -55,11 +79,37 @@ def metrics(caller: Calling) -> Response[bytes]:
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
+@get("/status", opt=needs("read"), sync_to_thread=True, tags=["process"])
+def status(caller: Calling) -> Status:
+    """Where things are, and what is under way."""
+    home = caller.home
+    return Status(
+        version=VERSION,
+        project=caller.project,
+        home=str(home.settings.home),
+        address=home.address,
+        inference=home.plane.supervisor.address,
+        inference_alive=home.plane.supervisor.alive(),
+        auth=home.settings.auth,
+        busy=home.loop.busy(),
+        passes=home.loop.passes,
+    )
+
+
+@get("/loop", opt=needs("read"), sync_to_thread=True, tags=["process"])
+def loop(caller: Calling, wait: Annotated[float, QueryParameter(ge=0, le=60)] = 1.0) -> LoopState:
+    """Whether the loop has caught up with everything it was given; waits for that, `wait` seconds at most."""
+    settled = caller.home.loop.settle(wait)
+    with caller.read() as reader:
+        watermarks = {endpoint.name: endpoint.watermark for endpoint in endpoints.listing(reader)}
+    return LoopState(settled=settled, busy=caller.home.loop.busy(), watermarks=watermarks)
+
+
 @get("/openapi.json", opt=needs(SIGNED_IN), sync_to_thread=True, include_in_schema=False)
 def schema(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """This API as OpenAPI 3.1."""
     return request.app.openapi_schema.to_schema()
 
 
-API_ROUTES = [schema]
+API_ROUTES = [status, loop, schema]
 ROUTES = [health, tell_version, metrics]

@@ -25,9 +25,11 @@ class LinkFor(Struct, frozen=True, kw_only=True):
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """A one-time link, good for ten minutes."""
+    """A one-time link, good for ten minutes: `url` where the server knows its own address, and the bare `code`."""
 
+    code: str
     path: str
+    url: str | None = None
 
 
 @post("/sign-in-links", opt=needs("read"), sync_to_thread=True, tags=_TAGS)
@@ -38,7 +40,8 @@ def link(caller: Calling, data: JSONBody[LinkFor | None] = None) -> Link:
         caller.require("admin")
     with caller.write() as tx:
         code = sign_in.issue(tx, principal, issuer=caller.token)
-    return Link(path=f"/sign-in?code={code}")
+    path, address = f"/sign-in?code={code}", caller.home.address
+    return Link(code=code, path=path, url=f"{address}{path}" if address else None)
 
 
 @get("/sign-in", opt=needs(PUBLIC), sync_to_thread=True, include_in_schema=False)
