@@ -69,6 +69,7 @@ class Homeostat:
     token: str
     lock: IO[str]
     address: str = ""
+    stopping: bool = False  # set when the server begins to end: live streams end by themselves
 
     @classmethod
     def open(cls, settings: Settings, *, clock: Clock | None = None, bound_to_parent: bool = False) -> Homeostat:

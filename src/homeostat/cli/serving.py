@@ -39,6 +39,7 @@ def serve(settings: Settings, *, parent_fd: int | None = None, as_json: bool = F
         home.address = address
         server = _Server(uvicorn.Config(_application(home), log_level="warning", lifespan="on", access_log=False))
         server.on_ready = lambda: _ready(home, address, as_json)
+        server.on_stop = lambda: setattr(home, "stopping", True)
         if parent_fd is not None:
             _stop_with_parent(server, parent_fd)
         server.run(sockets=[listening])
@@ -50,11 +51,17 @@ class _Server(uvicorn.Server):
     """uvicorn, that says when it listens."""
 
     on_ready: Any = None
+    on_stop: Any = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.on_ready is not None:
             threading.Thread(target=self.on_ready, name="ready", daemon=True).start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.on_stop is not None:
+            self.on_stop()  # live streams end by themselves, or the server would wait for them for ever
+        await super().shutdown(sockets)
 
 
 def _application(home: Homeostat) -> Any:
