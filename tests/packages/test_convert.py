@@ -250,7 +250,8 @@ def test_unseen_categories_that_the_estimator_refuses_are_refused_when_served() 
     X, label, _ = mixed()
     conversion = convert(encoded(LogisticRegression(max_iter=1000), unknown="error").fit(X, label), X)
     agrees(conversion)
-    row: dict[str, list[Any]] = {c: [X[c][0]] for c in X.columns}
+    row = served(conversion).example()
+    assert len(served(conversion).predict(row, 1)["score"]) == 1
     with pytest.raises(HomeostatError) as refusal:
         served(conversion).predict(row | {"kind": ["never seen"]}, 1)
     assert refusal.value.code == "package.refused_input"

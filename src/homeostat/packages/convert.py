@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -53,6 +54,7 @@ class Conversion(Struct, frozen=True, kw_only=True):
     cost: Cost
     estimator: str
     environment: dict[str, str]
+    example: dict[str, str | int | float | bool | None]
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
 
@@ -80,6 +82,7 @@ class Conversion(Struct, frozen=True, kw_only=True):
             environment=self.environment,
             parity=self.parity,
             cost=self.cost,
+            example=self.example,
         )
 
 
@@ -131,6 +134,7 @@ def _as_onnx(estimator: Any, table: Table, signature: Signature, reference: pari
                 cost=_cost(served, table),
                 estimator=_name(estimator),
                 environment=_environment(),
+                example=_example(table),
                 warnings=_remarks(estimator, table, best),
             )
         if best is None or report.largest_difference < best.largest_difference:
@@ -188,6 +192,7 @@ def _as_skops(
         cost=cost,
         estimator=_name(estimator),
         environment=_environment(),
+        example=_example(reference.probes.known),
         warnings=remarks,
         refusal=refusal,
     )
@@ -236,6 +241,21 @@ def _cost(served: Predictor, table: Table) -> Cost:
             calls = max(1, min(most, int(0.01 / best)))
         times.append(round(best * 1e6, 2))
     return Cost(rows_1=times[0], rows_64=times[1], rows_1024=times[2])
+
+
+def _example(table: Table) -> dict[str, str | int | float | bool | None]:
+    """A row of each column's own usual value: the most frequent of text and bools, the middle one of numbers.
+
+    It is no row of the sample, so that a package tells of no one person.
+    """
+    row: dict[str, str | int | float | bool | None] = {}
+    for name in table.names:
+        values = [v for v in table.values(name) if v is not None and v == v]
+        if table.kinds[name] in ("string", "bool"):
+            row[name] = min(Counter(values).items(), key=lambda item: (-item[1], item[0]))[0] if values else None
+        else:
+            row[name] = sorted(values)[len(values) // 2] if values else None
+    return row
 
 
 def _name(estimator: Any) -> str:

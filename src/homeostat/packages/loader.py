@@ -128,7 +128,9 @@ class _Model:
         return {"label": self._classes[(score >= self._threshold).view(np.int8)], "score": score}
 
     def example(self, n: int = 1) -> dict[str, list[Any]]:
-        """A block of n equal rows that the model takes: the profile's middle, else zeros and empty text."""
+        """A block of n equal rows that the model takes: the manifest's example, the profile's middle, else zeros."""
+        if self.manifest.example:
+            return {name: [value] * n for name, value in self.manifest.example.items()}
         plain: dict[str, Any] = {"float": 0.0, "int": 0, "bool": False, "string": ""}
         profiles = self.manifest.profile.columns if self.manifest.profile else {}
         block: dict[str, list[Any]] = {}
@@ -187,13 +189,12 @@ def _onnx_score(manifest: Manifest, model: bytes, threads: int) -> Score:
 
 def _matrix_feed(names: list[str], dtype: Any) -> Callable[[Columns, int], dict[str, np.ndarray]]:
     pick = itemgetter(*names) if len(names) > 1 else (lambda columns: (columns[names[0]],))
-    array, transpose = np.array, np.transpose
 
     def feed(columns: Columns, n: int) -> dict[str, np.ndarray]:
         if n == 1:
-            return {"X": array([[column[0] for column in pick(columns)]], dtype)}
+            return {"X": np.array([[column[0] for column in pick(columns)]], dtype)}
         # None becomes NaN on the way to a float dtype
-        return {"X": array(transpose([array(column, dtype) for column in pick(columns)]), order="C")}
+        return {"X": np.array(np.transpose([np.array(column, dtype) for column in pick(columns)]), order="C")}
 
     return feed
 

@@ -123,3 +123,4 @@ class Manifest(Struct, frozen=True, kw_only=True):
     environment: dict[str, str] = {}  # library -> version, and "python"
     parity: Parity | None = None
     cost: Cost | None = None
+    example: dict[str, str | int | float | bool | None] = {}  # one row it takes: each column's usual value at training
