@@ -21,8 +21,7 @@ def init(directory: Path) -> None:
     output.talk("")
     output.talk("Next:")
     output.talk(f"  {where}homeostat up        # in another terminal: the control and inference planes")
-    output.talk(f"  {where}homeostat run       # take the data in, train, register")
-    output.talk("  homeostat deploy late    # hold it against its gate and serve it")
+    output.talk(f"  {where}homeostat run       # take the data in, train, hold it against its gate, serve it")
 
 
 @click.command()

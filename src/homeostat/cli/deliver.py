@@ -10,6 +10,7 @@ import click
 
 from homeostat.cli import output
 from homeostat.cli.options import connect, reads
+from homeostat.foundation.errors import HomeostatError, Kind
 
 if TYPE_CHECKING:
     from homeostat.project.connection import Connection
@@ -36,7 +37,7 @@ def deploy(model: str, endpoint: str | None, reason: str, whole: bool, flags: di
         body["model"] = name
     asked = connection.post(f"/endpoints/{target}/deployments", body)
     settled = follow(connection, str(asked["id"]), whole=whole)
-    evaluation = connection.get(f"/evaluations/{settled['evaluation_id']}") if settled.get("evaluation_id") else None
+    evaluation = evaluation_of(connection, settled)
     if as_json:
         output.data({"deployment": settled, "evaluation": evaluation})
     else:
@@ -56,6 +57,34 @@ def follow(connection: Connection, deployment_id: str, *, whole: bool = False) -
         if seen["state"] not in (MOVING if whole else MOVING[:1]):
             return dict(seen)
         time.sleep(POLL_SECONDS)
+
+
+def follow_version(
+    connection: Connection, endpoint: str, version: int, *, within: float = 20.0
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The deployment that the loop asks for when a run made `version`, once the gate has spoken; and its evaluation."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        try:
+            listed = connection.get(f"/endpoints/{endpoint}/deployments")
+        except HomeostatError as error:
+            if error.kind is not Kind.NOT_FOUND:
+                raise
+            listed = []  # the endpoint is made with its first deployment
+        found = next((d for d in listed if d["version"] == version), None)
+        if found is not None:
+            settled = follow(connection, str(found["id"]))
+            return settled, evaluation_of(connection, settled)
+        time.sleep(POLL_SECONDS)
+    output.talk(f"no deployment was asked for yet; see: homeostat endpoints show {endpoint}")
+    return None, None
+
+
+def evaluation_of(connection: Connection, deployment: dict[str, Any]) -> dict[str, Any] | None:
+    """What the gate said, where it has."""
+    if not deployment.get("evaluation_id"):
+        return None
+    return dict(connection.get(f"/evaluations/{deployment['evaluation_id']}"))
 
 
 def code_of(deployment: dict[str, Any]) -> int:

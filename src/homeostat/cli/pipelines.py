@@ -84,14 +84,12 @@ def show(name: str, flags: dict[str, Any], as_json: bool) -> None:
 @reads
 def resume(run_id: str, flags: dict[str, Any], as_json: bool) -> None:
     """Go on with a pipeline run at the step where it stopped."""
-    from homeostat.cli.run import follow, report, run_of
+    from homeostat.cli.run import conclude, follow
 
     connection = connect(flags)
-    connection.post(f"/pipeline-runs/{run_id}/resume")
-    finished = follow(connection, run_id)
-    report(finished, as_json)
-    if run_of(finished)["state"] != "succeeded":
-        sys.exit(1)
+    run = connection.post(f"/pipeline-runs/{run_id}/resume")
+    deploys = bool(run["context"].get("deploy", True)) and run.get("decision_id") is None
+    sys.exit(conclude(connection, follow(connection, run_id), as_json, deploys=deploys))
 
 
 def _run(answer: dict[str, Any]) -> None:

@@ -40,16 +40,21 @@ MARKS = {"succeeded": "done", "cached": "cached", "failed": "failed", "skipped":
 @click.option("-p", "--param", "given", multiple=True, metavar="KEY=VALUE", help="A param of the pipeline's functions.")
 @click.option("--file", type=click.Path(path_type=Path), help="The project file; found by itself otherwise.")
 @click.option("--apply-only", is_flag=True, help="Tell the server what the project declares, and run nothing.")
+@click.option("--no-deploy", is_flag=True, help="Register what it makes, and ask for no deployment.")
 @reads
 def run(
     pipeline: str | None,
     given: tuple[str, ...],
     file: Path | None,
     apply_only: bool,
+    no_deploy: bool,
     flags: dict[str, Any],
     as_json: bool,
 ) -> None:
-    """Run a pipeline of this project: take in new data, train, register. Exits 1 when a step fails."""
+    """Run a pipeline of this project: take in new data, train, register, and hold the version against its gate.
+
+    Exits 1 when a step fails, 4 when the gate refuses the version, 5 when the gate has to wait for evidence.
+    """
     params = params_of(given)
     from homeostat.project.load import find, load
 
@@ -64,11 +69,28 @@ def run(
     if chosen is None or apply_only:
         output.talk(f"applied {path.name}: {describe(definitions)}")
         return
-    started = connection.post(f"/pipelines/{chosen}/runs", {"params": params})
-    finished = follow(connection, str(started["id"]))
-    report(finished, as_json)
-    if run_of(finished)["state"] != "succeeded":
-        sys.exit(1)
+    context = {"deploy": False} if no_deploy else {}
+    started = connection.post(f"/pipelines/{chosen}/runs", {"params": params, "context": context})
+    sys.exit(conclude(connection, follow(connection, str(started["id"])), as_json, deploys=not no_deploy))
+
+
+def conclude(connection: Connection, answer: dict[str, Any], as_json: bool, *, deploys: bool = True) -> int:
+    """Tell what came of a pipeline run and of the deployment that follows it; gives the exit code."""
+    result = run_of(answer).get("result") or {}
+    deployment = evaluation = None
+    if not as_json:
+        report(answer, deploys=deploys)
+    if deploys and run_of(answer)["state"] == "succeeded" and result.get("version") is not None:
+        from homeostat.cli.deliver import code_of, follow_version, tell
+
+        deployment, evaluation = follow_version(connection, str(result["model"]), int(result["version"]))
+        if deployment is not None and not as_json:
+            tell(deployment, evaluation)
+    if as_json:
+        output.data({**answer, "deployment": deployment, "evaluation": evaluation})
+    if run_of(answer)["state"] != "succeeded":
+        return 1
+    return 0 if deployment is None else code_of(deployment)
 
 
 def params_of(given: tuple[str, ...]) -> dict[str, Any]:
@@ -140,11 +162,9 @@ def run_of(answer: dict[str, Any]) -> dict[str, Any]:
     return dict(answer.get("run", answer))
 
 
-def report(answer: dict[str, Any], as_json: bool) -> None:
+def report(answer: dict[str, Any], *, deploys: bool) -> None:
     """What came of a pipeline run: on stdout what it made, on stderr what to do next."""
     finished = run_of(answer)
-    if as_json:
-        output.data(answer)
     if finished["state"] != "succeeded":
         failed = next((s for s in answer["steps"] if s["state"] == "failed"), None)
         what = f"step {failed['step']!r}: {failed['error']}" if failed else finished.get("error") or finished["state"]
@@ -152,14 +172,16 @@ def report(answer: dict[str, Any], as_json: bool) -> None:
                      f"homeostat pipelines resume {finished['id']}")  # fmt: skip
         return
     result = finished.get("result") or {}
-    if not as_json and result.get("version") is not None:
-        model, version = result["model"], result["version"]
-        print(f"{model}@{version}")
-        measured = ", ".join(f"{k} {output.number(v)}" for k, v in (result.get("metrics") or {}).items())
-        if measured:
-            output.talk(f"held-out: {measured}")
-        for lack in result.get("missing") or ():
-            output.talk(f"missing: {lack}")
+    if result.get("version") is None:
+        return
+    model, version, metrics = result["model"], result["version"], result.get("metrics") or {}
+    print(f"{model}@{version}", flush=True)
+    shown = dict.fromkeys((result.get("metric"), "misses", "false_alarms", "threshold"))
+    measured = ", ".join(f"{str(k).replace('_', ' ')} {output.number(metrics[k], 3)}" for k in shown if k in metrics)
+    output.talk(f"on rows it has not seen: {measured}")
+    for remark in result.get("remarks") or ():
+        output.talk(f"note: {remark}")
+    if not deploys:
         output.talk(f"next: homeostat deploy {model}@{version}")
 
 

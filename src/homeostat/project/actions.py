@@ -99,6 +99,7 @@ def register(database: Database, context: StepContext) -> dict[str, Any]:
         "version": version.number,
         "package": version.package,
         "run_id": version.run_id,
+        "metric": trained["metric"],
         "metrics": trained["metrics"],
         "remarks": trained["remarks"],
     }

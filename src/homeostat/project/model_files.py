@@ -157,7 +157,7 @@ def _settle_output(model: Any, file: Path) -> tuple[int | None, bool]:
 def _classes(
     named: list[str] | None, y: pl.Series | None, width: int | None, labelled: bool
 ) -> tuple[str | int | float | bool, ...]:
-    """The classes in the order of the scores: named, or as the sample's labels have them, or counted; () in regression."""
+    """The classes in the order of the scores: named, as in the sample's labels, or counted; () in regression."""
     if named:
         return tuple(int(c) if c.lstrip("-").isdigit() else c for c in named)
     if not labelled and (width or 1) == 1:

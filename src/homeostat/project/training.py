@@ -197,6 +197,7 @@ def _ship(
         "package": digest,
         "run_id": context.run_id,
         "format": made.format,
+        "metric": spec.metric,
         "metrics": _metrics(chosen, fitted, profiled),
         "params": {**spec.params, "learnt_from": chosen.name, "rows": chosen.rows, "held_out_rows": newer.height},
         "tags": {
