@@ -34,7 +34,7 @@ NOT_JSON = entry(
 )
 
 _STALE = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, http.client.CannotSendRequest)
-_ABSOLUTE = ("/health", "/version", "/metrics", "/v2", "/sign-in")
+_ABSOLUTE = ("/health", "/version", "/metrics", "/v2", "/sign-in?")
 
 
 class Connection:
