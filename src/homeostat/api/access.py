@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from litestar import Litestar, Request
@@ -28,6 +28,9 @@ from homeostat.foundation.ids import check_name
 from homeostat.governance import access, sign_in, tokens
 from homeostat.governance.records import Principal, Token
 from homeostat.inference.access import Hosts
+
+if TYPE_CHECKING:
+    from homeostat.app import Homeostat
 
 NO_TOKEN = entry(
     "api.no_token",
@@ -76,7 +79,7 @@ def needs(*permissions: str, whole_home: bool = False) -> dict[str, Any]:
 class Caller:
     """Who is calling, by which token (None: a session), in which project."""
 
-    def __init__(self, home: Any, principal: Principal, token: Token | None, project: str) -> None:
+    def __init__(self, home: Homeostat, principal: Principal, token: Token | None, project: str) -> None:
         self.home = home
         self.principal = principal
         self.token = token
@@ -99,15 +102,11 @@ class Caller:
 
     def read(self) -> AbstractContextManager[Reader]:
         """A view of the caller's project."""
-        view: AbstractContextManager[Reader] = self.home.database.read(self.project)
-        return view
+        return self.home.database.read(self.project)
 
     def write(self, reason: str | None = None) -> AbstractContextManager[Transaction]:
         """A transaction in the caller's name and project."""
-        work: AbstractContextManager[Transaction] = self.home.database.write(
-            actor=self.name, project=self.project, reason=reason
-        )
-        return work
+        return self.home.database.write(actor=self.name, project=self.project, reason=reason)
 
 
 Calling = NamedDependency[Caller]
@@ -136,7 +135,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     connection.state.caller = caller
 
 
-def authenticate(home: Any, connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
+def authenticate(home: Homeostat, connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
     """Who is calling; raises an UNAUTHENTICATED entry, or `api.cross_site`. Reads the database: not for the loop."""
     asked = connection.headers.get("homeostat-project") or connection.query_params.get("project") or "default"
     project = check_name("project", asked, field="project")
@@ -165,7 +164,7 @@ def cookie_name(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     return f"{SESSION_COOKIE}_{port}" if port.isdigit() else SESSION_COOKIE
 
 
-def hosts_of(home: Any) -> Hosts:
+def hosts_of(home: Homeostat) -> Hosts:
     """The names this server answers to."""
     return Hosts(home.settings.host)
 

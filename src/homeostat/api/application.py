@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from litestar import Litestar, Router
 from litestar.config.app import AppConfig
@@ -32,6 +32,9 @@ from homeostat.api import (
     sign_in,
 )
 
+if TYPE_CHECKING:
+    from homeostat.app import Homeostat
+
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -39,10 +42,10 @@ _HEADERS = {
 }
 
 
-def create(home: Any, extra_handlers: Sequence[ControllerRouterHandler] = ()) -> Litestar:
+def create(home: Homeostat, extra_handlers: Sequence[ControllerRouterHandler] = ()) -> Litestar:
     """The application; `extra_handlers` (the screens) stand under the same guard and must declare what they need.
 
-    `home` is an `app.Homeostat`: settings, clock, database, objects, engine, and the acts that span domains.
+    `home` is open; whether its loop runs is not this application's concern.
     """
     api = Router(
         path="/api/v1",

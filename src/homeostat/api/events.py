@@ -77,7 +77,7 @@ async def _follow(
 
     yield b"retry: 1000\n\n"
     database, seen, quiet = caller.home.database, -1, 0
-    while not getattr(caller.home, "stopping", False):
+    while not caller.home.stopping:
         commits = database.commits  # taken before the look: what is committed during it is looked at again
         if commits != seen:
             for event in await anyio.to_thread.run_sync(look):
