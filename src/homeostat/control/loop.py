@@ -26,6 +26,7 @@ from homeostat.foundation.ids import digest_of
 from homeostat.governance import decisions
 from homeostat.monitoring import incidents, watch
 from homeostat.monitoring.records import Incident
+from homeostat.pipelines import definitions as pipelines
 from homeostat.pipelines import runs
 from homeostat.pipelines.engine import Engine, call
 from homeostat.pipelines.records import PipelineRun
@@ -141,7 +142,7 @@ class Loop:
 
     def _projects(self) -> list[str]:
         with self.database.read() as reader:
-            return sorted({*endpoints.projects(reader), *runs.projects(reader)})
+            return sorted({*endpoints.projects(reader), *pipelines.projects(reader)})
 
     def _take_in(self) -> bool:
         return bool(intake.step(self.database, self.engine, self.plane.directory))

@@ -62,7 +62,8 @@ class Releases:
     ) -> Deployment:
         """Ask for a version (None: the newest) on an endpoint, made if it is new. The gate comes first, always.
 
-        The same `key` again gives the deployment it made the first time.
+        The same `key` again gives the deployment it made the first time; a version that is on its way already is not
+        asked for twice.
         """
         with self.database.write(actor=actor, project=project, reason=reason, decision_id=decision_id) as tx:
             before = deployments.find(tx, key) if key else None
@@ -74,6 +75,8 @@ class Releases:
                 raise INCOMPLETE(field="version", version=wanted.number, model=model, missing=missing)
             endpoints.create(tx, endpoint, model)
             for earlier in deployments.listing(tx, endpoint, states=deployments.OPEN):
+                if earlier.version == wanted.number and earlier.state != "baking":
+                    return earlier
                 _make_way(tx, earlier)
             deployment = Deployment(
                 id=key or new_id(),

@@ -98,6 +98,11 @@ def listing(reader: Reader) -> list[Pipeline]:
     return [msgspec.json.decode(row.definition, type=Pipeline) for row in reader.execute(query)]
 
 
+def projects(reader: Reader) -> list[str]:
+    """Every project that has a pipeline, whatever project `reader` is of."""
+    return list(reader.execute(sa.select(tables.pipelines.c.project).distinct()).scalars())
+
+
 def check(pipeline: Pipeline) -> None:
     """Raise the first thing that is wrong with a graph: a name, an input that is no step, a circle."""
     check_name("pipeline", pipeline.name)
