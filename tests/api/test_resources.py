@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
+import tarfile
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,3 +207,35 @@ def test_metrics_and_status(shared: Server) -> None:
     status = shared.ask("GET", "/api/v1/status", token="viewer").json
     assert status["home"] == str(shared.home.settings.home) and status["inference"].startswith("http://")
     assert shared.ask("GET", "/api/v1/definitions", token="viewer").json["policies"] == []
+
+
+def test_the_way_out_is_plain_files(server: Server, tmp_path: Path) -> None:
+    register(server, tags={"team": "risk"})
+    run = server.ask("POST", "/api/v1/runs", {"experiment": "e"}).json
+    digest = server.ask("PUT", "/api/v1/objects", b"plot").json["digest"]
+    server.ask("POST", f"/api/v1/runs/{run['id']}/artifacts", {"path": "plots/roc.txt", "digest": digest})
+    points = [{"key": "loss/val", "value": 0.5, "at": 1}]
+    server.ask("POST", f"/api/v1/runs/{run['id']}/metrics", {"metrics": points})
+    answer = server.ask("GET", "/api/v1/export")
+    assert answer.headers["content-type"] == "application/x-tar"
+    with tarfile.open(fileobj=BytesIO(answer.body)) as tar:
+        tar.extractall(tmp_path / "out", filter="data")
+    root = tmp_path / "out" / "default"
+    assert (root / "models/fraud/1/package/model.onnx").read_bytes() == b"not a pickle"
+    assert json.loads((root / "models/fraud/1/version.json").read_text())["tags"] == {"team": "risk"}
+    assert (root / f"runs/{run['id']}/artifacts/plots/roc.txt").read_bytes() == b"plot"
+    assert json.loads((root / f"runs/{run['id']}/metrics.jsonl").read_text())["value"] == 0.5
+    told = [json.loads(line) for line in (root / "events.jsonl").read_text().splitlines()]
+    assert told[-1]["kind"].startswith("tracking.") and all(event["hash"] for event in told)
+    assert server.ask("GET", "/api/v1/export", token="operator").status == 403
+
+
+def test_a_backup_is_made_while_it_runs(server: Server, tmp_path: Path) -> None:
+    register(server)
+    target = tmp_path / "backup"
+    answer = server.ask("POST", "/api/v1/backup", {"path": str(target)})
+    assert answer.status == 200 and (target / "homeostat.db").is_file()
+    again = server.ask("POST", "/api/v1/backup", {"path": str(target)})
+    assert (again.status, again.error["field"]) == (409, "path")
+    relative = server.ask("POST", "/api/v1/backup", {"path": "backup"})
+    assert (relative.status, relative.error["code"]) == (400, "keep.relative_path")

@@ -23,6 +23,7 @@ from homeostat.api import (
     errors,
     events,
     incidents,
+    keep,
     models,
     objects,
     pipelines,
@@ -62,6 +63,7 @@ def create(home: Homeostat, extra_handlers: Sequence[ControllerRouterHandler] = 
             *decisions.ROUTES,
             *principals.ROUTES,
             *events.ROUTES,
+            *keep.ROUTES,
             *sign_in.API_ROUTES,
         ],
     )
