@@ -132,7 +132,7 @@ def _version(version: dict[str, Any], manifest: dict[str, Any]) -> None:
             ("estimator", manifest.get("estimator")),
             ("format", manifest["format"]),
             ("task", signature["task"]),
-            ("classes", signature["classes"] or None),
+            ("classes", [str(c) for c in signature["classes"]] or None),
             ("threshold", signature.get("threshold")),
             ("inputs", [f"{c['name']} ({c['kind']})" for c in signature["inputs"]]),
             ("parity", parity and _parity(parity)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from homeostat.cli import output
-from homeostat.cli.options import connect, reads
+from homeostat.cli.options import connect, reads, settings
 from homeostat.foundation.errors import Kind, entry
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run(
     params = params_of(given)
     from homeostat.project.load import find, load
 
-    path = find(file or Path.cwd())
+    path = find(file or project_file(flags))
     definitions = load(path)
     chosen = None if apply_only and pipeline is None else choose(definitions, pipeline)
     if chosen is not None:
@@ -91,6 +91,14 @@ def conclude(connection: Connection, answer: dict[str, Any], as_json: bool, *, d
     if run_of(answer)["state"] != "succeeded":
         return 1
     return 0 if deployment is None else code_of(deployment)
+
+
+def project_file(flags: dict[str, Any]) -> Path:
+    """The setting `file`, relative to where it was set, else the folder this runs in."""
+    resolved = settings(flags)
+    origin = Path(resolved.origin["file"])
+    base = origin.parent if origin.is_file() else Path.cwd()
+    return base / resolved.file if resolved.file else Path.cwd()
 
 
 def params_of(given: tuple[str, ...]) -> dict[str, Any]:

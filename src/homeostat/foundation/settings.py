@@ -39,6 +39,7 @@ class Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting("home", ".homeostat", "directory that holds all state"),
     Setting("project", "default", "the project that names belong to"),
+    Setting("file", "", "the project file; empty: project.py, or the only file here that imports homeostat"),
     Setting("database", "", "database address; empty: SQLite in the home"),
     Setting("objects", "", "object store address; empty: a folder in the home"),
     Setting("host", "127.0.0.1", "address the control plane listens on"),
@@ -63,6 +64,7 @@ class Settings:
 
     home: Path
     project: str
+    file: str
     database: str
     objects: str
     host: str

@@ -1,8 +1,8 @@
 """A project file on disk, to definitions.
 
-Which file: the setting `file` of `homeostat.toml` or `[tool.homeostat]` is not asked for; `project.py` is taken where
-there is one, else the single file of the folder that imports homeostat. The file is executed as the module
-`homeostat_project` with its folder first on `sys.path`, as a worker does it later from the snapshot.
+Which file: the one that the setting `file` names, else `project.py`, else the single file of the folder that imports
+homeostat. It is executed as the module `homeostat_project` with its folder first on `sys.path`, as a worker does it
+later from the snapshot.
 """
 
 from __future__ import annotations
