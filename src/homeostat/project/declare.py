@@ -163,8 +163,8 @@ def model(
     """
 
     def declare(function: F) -> F:
-        called = check_name("model", name or _name(function), field="model")
         edges, params = _arguments(function, "model", "X, y, *, trees: int = 100")
+        called = check_name("model", name or _name(function), field="model")
         if len(edges) != 2:
             raise _bad_function(function, "model", f"it takes {len(edges)} inputs, not X and y", "X, y, *, trees=100")
         source = _data(called, data)

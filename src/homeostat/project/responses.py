@@ -13,7 +13,7 @@ from homeostat.foundation.clock import parse_duration
 from homeostat.foundation.errors import Kind, entry
 
 BAD_RESPONSE = entry(
-    "project.bad_response", Kind.INVALID, "{field} must be {rule}, not {value!r}", "write it as {example}"
+    "project.bad_response", Kind.INVALID, "{argument} must be {rule}, not {value!r}", "write it as {example}"
 )
 
 ACTIONS = ("retrain", "roll_back", "reuse")
@@ -73,23 +73,31 @@ def _policy(
 ) -> Policy:
     if isinstance(asked, str) or any(a not in ACTIONS for a in asked):
         raise BAD_RESPONSE(
-            field="ask", rule=f"a list of actions among {', '.join(ACTIONS)}", value=asked,
+            field="ask", argument="ask", rule=f"a list of actions among {', '.join(ACTIONS)}", value=asked,
             example="hs.automatic(ask=['retrain'])",
         )  # fmt: skip
     if learn_from not in ("all", "since_change", "best"):
         raise BAD_RESPONSE(
-            field="learn_from", rule="'all', 'since_change' or 'best'", value=learn_from,
+            field="learn_from", argument="learn_from", rule="'all', 'since_change' or 'best'", value=learn_from,
             example="hs.automatic(learn_from='best')",
         )  # fmt: skip
     for field, number in (("min_positives", min_positives), ("min_rows", min_rows)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise BAD_RESPONSE(
-                field=field, rule="a whole number above 0", value=number, example=f"hs.automatic({field}=150)"
+                field=field,
+                argument=field,
+                rule="a whole number above 0",
+                value=number,
+                example=f"hs.automatic({field}=150)",
             )
     span = parse_duration(window, field="window")
     if span <= 0:
         raise BAD_RESPONSE(
-            field="window", rule="longer than nothing", value=window, example="hs.automatic(window='1d')"
+            field="window",
+            argument="window",
+            rule="longer than nothing",
+            value=window,
+            example="hs.automatic(window='1d')",
         )
     return Policy(
         endpoint="",

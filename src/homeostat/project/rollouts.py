@@ -9,7 +9,7 @@ from homeostat.foundation.errors import Kind, entry
 BAD_ROLLOUT = entry(
     "project.bad_rollout",
     Kind.INVALID,
-    "{field} of hs.{rollout}() must be {rule}, not {value!r}",
+    "{argument} of hs.{rollout}() must be {rule}, not {value!r}",
     "write it as {example}",
 )
 
@@ -100,4 +100,4 @@ def _positive(rollout: str, field: str, value: float) -> None:
 
 
 def _bad(rollout: str, field: str, rule: str, value: object, example: str) -> None:
-    raise BAD_ROLLOUT(field=field, rollout=rollout, rule=rule, value=value, example=example)
+    raise BAD_ROLLOUT(field=field, argument=field, rollout=rollout, rule=rule, value=value, example=example)
