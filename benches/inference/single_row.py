@@ -183,7 +183,8 @@ def measure(
             rows.append(row)
             print(
                 f"{name:>18} {count:>4} connections  {row['rate']:>9,.0f}/s (best {row['best_rate']:>9,.0f})"
-                f"  CPU {row['cpu_us']:.1f} us  p50 {row['p50_ms']:.3f} ms  p99 {row['p99_ms']:.3f} ms  {row['of_hello_world']:.2f} of hello-world"
+                f"  CPU {row['cpu_us']:.1f} us  p50 {row['p50_ms']:.3f} ms  p99 {row['p99_ms']:.3f} ms"
+                f"  {row['of_hello_world']:.2f} of hello-world"
                 f"  {row['failed']:.0f} failed",
                 flush=True,
             )

@@ -8,11 +8,11 @@ the odd callers only. The handler belongs to one event loop; `table` is the one 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from time import perf_counter_ns
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import homeostat
 from homeostat.foundation.clock import Clock, SystemClock
 from homeostat.foundation.errors import HomeostatError, Kind, entry
 from homeostat.foundation.ids import check_name
@@ -120,9 +120,7 @@ class Handler:
             return self._health(table, method, parts, path)
         grant = table.tokens.grant(headers.get(b"authorization"), self._clock.now())
         if parts == ["v2"]:
-            return _reading(method, path) or say(
-                {"name": "homeostat", "version": getattr(homeostat, "__version__", "0"), "extensions": []}
-            )
+            return _reading(method, path) or say({"name": "homeostat", "version": _our_version(), "extensions": []})
         if parts == ["metrics"]:
             return _reading(method, path) or self._metrics(table, grant)
         if len(parts) < 3 or parts[:2] != ["v2", "models"]:
@@ -157,6 +155,17 @@ class Handler:
         gauges = {"plan_epoch": table.epoch, **self.gauges}
         text = self.counters.text(gauges, lambda project, endpoint: covers(grant, project, endpoint))
         return Answer(200, text, b"text/plain; version=0.0.4; charset=utf-8")
+
+
+@cache
+def _our_version() -> str:
+    """The installed version; looked up when first asked for, because that reads files."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("homeostat")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0"
 
 
 def _reading(method: bytes, path: str) -> Answer | None:

@@ -63,6 +63,14 @@ def _head(status: int, content_type: bytes) -> bytes:
     return found
 
 
+def _extra(answer: Answer, keep: bool, old: bool) -> bytes:
+    """Header lines that not every answer has, each after a line end."""
+    extra = b"".join(b"\r\n%b: %b" % header for header in answer.headers)
+    if not keep:
+        return extra + b"\r\nconnection: close"
+    return extra + b"\r\nconnection: keep-alive" if old else extra
+
+
 class Turn:
     """What the connections of one server share: the requests of this turn of the loop, the coarse clock, the limits."""
 
@@ -156,7 +164,7 @@ class Connection(asyncio.Protocol):
         self._since = turn.tick  # when this request, pause or farewell began
         self._stalled: int | None = None
         self._received = 0
-        self._head_size = 0
+        self._arrived = 0  # bytes that came last
         self._unread_head = 0
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
@@ -185,6 +193,7 @@ class Connection(asyncio.Protocol):
             return
         self._received = perf_counter_ns()
         self._began = False
+        self._arrived = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -221,7 +230,7 @@ class Connection(asyncio.Protocol):
         """The first byte of a request."""
         self._reading = self._in_head = self._began = True
         self._since = self._turn.tick
-        self._head_size = self._unread_head = self._body_size = 0
+        self._unread_head = self._body_size = 0
         self._url = b""
         self._headers = {}
         self._body = []
@@ -233,7 +242,6 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; a repeated one is joined, so that a second Host or Authorization matches nothing."""
         name = name.lower()
-        self._head_size += len(name) + len(value) + 4
         headers = self._headers
         headers[name] = headers[name] + b", " + value if name in headers else value
 
@@ -242,7 +250,8 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         if self._ended:
             return
-        if self._head_size + len(self._url) > self._limits.head:
+        spread = self._arrived > self._limits.head or not self._began  # else it cannot be too large
+        if spread and self._size_of_head() > self._limits.head:
             self._refuse_head()
             return
         length = self._headers.get(b"content-length")
@@ -296,6 +305,9 @@ class Connection(asyncio.Protocol):
         self._reading = False
         self._put(answer, False, False)
 
+    def _size_of_head(self) -> int:
+        return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers.items())
+
     def _refuse_head(self) -> None:
         self._refuse(TOO_LARGE(part="head of the request", limit=self._limits.head), status=431)
 
@@ -304,19 +316,15 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        pieces: list[bytes] = []
+        date = self._turn.date
         old = self._parser.get_http_version() == "1.0"
+        pieces: list[bytes] = []
         for answer, head, keep in out:
-            extra = b"".join(b"\r\n%b: %b" % header for header in answer.headers) if answer.headers else b""
-            if not keep:
-                extra += b"\r\nconnection: close"
-            elif old:
-                extra += b"\r\nconnection: keep-alive"
             body = answer.body
-            pieces += (_head(answer.status, answer.content_type), b"%d" % len(body), extra, self._turn.date, b"\r\n")
-            if not head:
-                pieces.append(body)
-        transport.write(b"".join(pieces))
+            extra = b"" if keep and not old and not answer.headers else _extra(answer, keep, old)
+            start = _head(answer.status, answer.content_type)
+            pieces.append(b"%b%d%b%b\r\n%b" % (start, len(body), extra, date, b"" if head else body))
+        transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if self._ended:
             self._since = self._turn.tick
             if self._at_end or self._handler.draining:

@@ -132,7 +132,6 @@ _INTEGERS: dict[str, tuple[int, int]] = {
 }
 _NONE = type(None)
 DATATYPES = {"float": "FP64", "int": "INT64", "bool": "BOOL", "string": "BYTES"}  # what metadata shows for a kind
-MATRIX = "(matrix)"
 
 
 class _Never:
