@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import msgspec
 import psutil
 import pytest
 
+import homeostat
 from homeostat.engines.local import Local
 from homeostat.engines.processes import Processes, worker_environment
 from homeostat.pipelines.engine import Engine
@@ -171,6 +173,24 @@ def test_control_side_modules_load_no_heavy_library() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_server_preloads_every_worker_function_and_starts_no_pool() -> None:
+    package = Path(homeostat.__file__).parent
+    sources = [path for path in package.rglob("*.py") if "testing" not in path.parts]
+    named = {m for path in sources for m in re.findall(r'"(homeostat\.[a-z_.]+):[a-z_]+"', path.read_text())}
+    program = (
+        "import os, sys\n"
+        "from homeostat.engines.forkserver import PRELOADED, preload\n"
+        "preload(list(PRELOADED))\n"
+        f"missing = set({sorted(named)!r}) - set(sys.modules)\n"
+        "assert not missing, missing\n"
+        "names = {open(f'/proc/self/task/{t}/comm').read().strip() for t in os.listdir('/proc/self/task')}\n"
+        "own = {'jemalloc_bg_thd', 'polars-ooc-clea', open('/proc/self/comm').read().strip()}\n"
+        "assert names <= own, names\n"
+        "assert len([t for t in os.listdir('/proc/self/task')]) <= 6\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env=worker_environment(2))
 
 
 def test_the_libraries_work_after_the_fork(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import time
 import traceback
@@ -58,6 +59,7 @@ def describe(failure: BaseException) -> dict[str, Any]:
     return {**INTERNAL(what=said.splitlines()[0]).as_dict(), "detail": detail}
 
 
+@functools.lru_cache(maxsize=256)
 def _job_type(function: Callable[..., Any]) -> Any:
     """The annotated type of the first parameter, which says how to decode the payload; Any where there is none."""
     code = getattr(function, "__code__", None)

@@ -50,7 +50,11 @@ PRELOADED = (
     "homeostat.data.ingest",
     "homeostat.data.label_table",
     "homeostat.data.training",
+    "homeostat.serving.intake_table",
     "homeostat.monitoring.observe",
+    "homeostat.delivery.evaluate",
+    "homeostat.delivery.evidence",
+    "homeostat.project.training",
 )
 
 _LOG_HEAD = 32 * 1024

@@ -201,7 +201,8 @@ class Processes:
         return subprocess.Popen(
             command,
             pass_fds=[fd],
-            env=worker_environment(self._workers),
+            # A step that logs speaks to the control plane of this home, whatever folder it was started in.
+            env={**worker_environment(self._workers), "HOMEOSTAT_HOME": str(self._home.resolve())},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

@@ -36,14 +36,21 @@ def key_of(step: Step, params: Mapping[str, Any], inputs: Mapping[str, str], con
     return blake3(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 
+_made = (
+    sa.select(tables.step_runs.c.cache_key, tables.step_runs.c.output, tables.step_runs.c.output_kind)
+    .where(
+        tables.step_runs.c.project == sa.bindparam("project"),
+        tables.step_runs.c.cache_key.in_(sa.bindparam("keys", expanding=True)),
+        tables.step_runs.c.state == "succeeded",
+    )
+    .order_by(tables.step_runs.c.finished_at)
+)
+
+
 def find(reader: Reader, keys: Iterable[str]) -> dict[str, Hit]:
     """The newest output made under each of `keys`, where there is one."""
     wanted = list(keys)
     if not wanted:
         return {}
-    table = tables.step_runs
-    query = sa.select(table.c.cache_key, table.c.output, table.c.output_kind).where(
-        table.c.project == reader.project, table.c.cache_key.in_(wanted), table.c.state == "succeeded"
-    )
-    rows = reader.execute(query.order_by(table.c.finished_at))
+    rows = reader.execute(_made, {"project": reader.project, "keys": wanted})
     return {row.cache_key: Hit(output=row.output, output_kind=row.output_kind) for row in rows if row.output}

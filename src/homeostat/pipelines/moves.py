@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from homeostat.foundation import events
-from homeostat.foundation.database import Database, Transaction
+from homeostat.foundation.database import Database, Reader, Transaction
 from homeostat.foundation.errors import HomeostatError
 from homeostat.foundation.objects import Objects
 from homeostat.pipelines import cache, params, progress, runs, tracked
@@ -72,19 +72,29 @@ class Move:
 
     def begin(self) -> None:
         """Mark cached what was made before, and running what can run; wave by wave, until neither is left."""
-        while wave := progress.ready(self._now.pipeline, self._steps):
-            taken = {step.name: progress.inputs_of(step, self._steps) for step in wave}
-            keys = {step.name: self._key(step, taken[step.name]) for step in wave if step.cache}
-            hits = self._hits(keys)
-            for step in wave:
-                step_run = progress.begun(self._steps[step.name], taken[step.name], keys.get(step.name), self._at)
-                hit = hits.get(step.name)
-                if hit is None:
-                    self.begun.append(Begun(step=step, job=self._job(step, step_run, taken[step.name])))
-                else:
-                    made = {"output": hit.output, "output_kind": hit.output_kind}
-                    step_run = replace(step_run, state="cached", attempt=0, finished_at=self._at, **made)
-                self._steps[step.name] = step_run
+        wave = progress.ready(self._now.pipeline, self._steps)
+        if not wave:
+            return
+        with self._database.read(self._now.project) as reader:
+            while wave:
+                hits = self._begin_wave(reader, wave)
+                wave = progress.ready(self._now.pipeline, self._steps) if hits else []
+
+    def _begin_wave(self, reader: Reader, wave: list[Step]) -> int:
+        """Begin each of these steps, or take its output from the cache; returns how many were there."""
+        taken = {step.name: progress.inputs_of(step, self._steps) for step in wave}
+        keys = {step.name: self._key(step, taken[step.name]) for step in wave if step.cache}
+        hits = self._hits(reader, keys)
+        for step in wave:
+            step_run = progress.begun(self._steps[step.name], taken[step.name], keys.get(step.name), self._at)
+            hit = hits.get(step.name)
+            if hit is None:
+                self.begun.append(Begun(step=step, job=self._job(step, step_run, taken[step.name])))
+            else:
+                made = {"output": hit.output, "output_kind": hit.output_kind}
+                step_run = replace(step_run, state="cached", attempt=0, finished_at=self._at, **made)
+            self._steps[step.name] = step_run
+        return len(hits)
 
     def commit(self) -> bool:
         """Make the move durable, and `now` what it made of it; whether anything has changed."""
@@ -128,11 +138,8 @@ class Move:
         inputs = {parameter: output.digest for parameter, output in taken.items()}
         return cache.key_of(step, given, inputs, self._now.run.context)
 
-    def _hits(self, keys: Mapping[str, str]) -> dict[str, cache.Hit]:
-        if not keys:
-            return {}
-        with self._database.read(self._now.project) as reader:
-            found = cache.find(reader, keys.values())
+    def _hits(self, reader: Reader, keys: Mapping[str, str]) -> dict[str, cache.Hit]:
+        found = cache.find(reader, keys.values())
         hits = {name: found[key] for name, key in keys.items() if key in found}
         return {name: hit for name, hit in hits.items() if self._objects.has(hit.output)}
 

@@ -31,13 +31,11 @@ class Progress:
 
 def ready(pipeline: Pipeline, steps: Mapping[str, StepRun]) -> list[Step]:
     """The steps that wait and whose inputs are all there; none once a step has failed."""
-    if any(step.state == "failed" for step in steps.values()):
+    states = {name: step.state for name, step in steps.items()}
+    if "failed" in states.values():
         return []
-    return [
-        step
-        for step in pipeline.steps
-        if steps[step.name].state == "waiting" and all(steps[s].state in DONE for s in step.inputs.values())
-    ]
+    waiting = (step for step in pipeline.steps if states[step.name] == "waiting")
+    return [step for step in waiting if all(states[source] in DONE for source in step.inputs.values())]
 
 
 def inputs_of(step: Step, steps: Mapping[str, StepRun]) -> dict[str, Output]:
