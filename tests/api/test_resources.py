@@ -19,6 +19,7 @@ from homeostat.governance import approvals, decisions
 from homeostat.governance.records import Decision
 from homeostat.packages.package import write
 from homeostat.packages.records import Column, Manifest, Signature
+from homeostat.registry.events import ModelCreated
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -189,6 +190,18 @@ def test_the_live_stream_goes_on_from_where_it_broke(server: Server) -> None:
     connection.close()
     wrong = server.ask("GET", "/api/v1/events/stream", headers={"Last-Event-ID": "x"})
     assert (wrong.status, wrong.error["field"]) == (400, "Last-Event-ID")
+
+
+def test_the_stream_catches_up_with_everything(server: Server) -> None:
+    with server.write() as tx:
+        for n in range(1200):
+            events.emit(tx, ModelCreated(subject=f"model/m{n}", model=f"m{n}"))
+    connection = server.connect()
+    headers = {"Authorization": f"Bearer {server.secrets['viewer']}"}
+    connection.request("GET", "/api/v1/events/stream?after=0&kind=registry.model_created", headers=headers)
+    told = lines_of(connection.getresponse(), f"id: {server.newest_event()}")
+    assert sum(line.startswith("event: ") for line in told) == 1199, "the last one's name follows its id"
+    connection.close()
 
 
 def test_a_stream_does_not_keep_the_server_from_ending(server: Server) -> None:

@@ -26,50 +26,52 @@ def sign_in(server: Server, role: str = "admin") -> tuple[str, Answer]:
     return answer.headers.get("set-cookie", "").partition(";")[0], answer
 
 
-def test_a_link_signs_a_browser_in_once(server: Server) -> None:
-    link = server.ask("POST", "/api/v1/sign-in-links", token="viewer").json["path"]
-    answer = server.ask("GET", link, token=None)
+def test_a_link_signs_a_browser_in_once(shared: Server) -> None:
+    link = shared.ask("POST", "/api/v1/sign-in-links", token="viewer").json["path"]
+    answer = shared.ask("GET", link, token=None)
     assert (answer.status, answer.headers["location"]) == (303, "/")
     cookie = answer.headers["set-cookie"]
-    assert cookie.startswith(f"homeostat_session_{server.port}=hs_")
+    assert cookie.startswith(f"homeostat_session_{shared.port}=hs_")
     assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Path=/" in cookie
     session = {"Cookie": cookie.partition(";")[0]}
-    me = server.ask("GET", "/api/v1/me", token=None, headers=session)
+    me = shared.ask("GET", "/api/v1/me", token=None, headers=session)
     assert (me.json["principal"]["name"], me.json["permissions"]) == ("person:viewer", ["read"])
-    replayed = server.ask("GET", link, token=None)
+    replayed = shared.ask("GET", link, token=None)
+    page = shared.ask("GET", link, token=None, headers={"Accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/plain") and page.body.startswith(b"code: this sign-in link")
     assert (replayed.status, replayed.error["code"]) == (401, "sign_in.bad_link")
     assert "set-cookie" not in replayed.headers
-    told = server.ask("GET", "/api/v1/events?kind=governance.signed_in").json
+    told = shared.ask("GET", "/api/v1/events?kind=governance.signed_in").json
     assert [(event["actor"], event["subject"]) for event in told] == [("person:viewer", "principal/person:viewer")]
 
 
 @pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil.example", "evil"])
-def test_signing_in_never_leads_to_another_server(server: Server, to: str) -> None:
-    link = server.ask("POST", "/api/v1/sign-in-links").json["path"]
-    answer = server.ask("GET", f"{link}&to={to}", token=None)
+def test_signing_in_never_leads_to_another_server(shared: Server, to: str) -> None:
+    link = shared.ask("POST", "/api/v1/sign-in-links").json["path"]
+    answer = shared.ask("GET", f"{link}&to={to}", token=None)
     assert (answer.status, answer.headers["location"]) == (303, "/")
 
 
-def test_a_cookie_writes_only_from_a_page_of_this_server(server: Server) -> None:
-    cookie, _ = sign_in(server, "approver")
+def test_a_cookie_writes_only_from_a_page_of_this_server(shared: Server) -> None:
+    cookie, _ = sign_in(shared, "approver")
     headers = {"Cookie": cookie}
     path, body = "/api/v1/approvals/none/answer", {"approve": True}
-    assert server.ask("POST", path, body, token=None, headers=headers).error["code"] == "api.cross_site"
+    assert shared.ask("POST", path, body, token=None, headers=headers).error["code"] == "api.cross_site"
     foreign = {**headers, "Sec-Fetch-Site": "cross-site"}
-    assert server.ask("POST", path, body, token=None, headers=foreign).error["code"] == "api.cross_site"
+    assert shared.ask("POST", path, body, token=None, headers=foreign).error["code"] == "api.cross_site"
     foreign = {**headers, "Origin": "http://evil.example"}
-    assert server.ask("POST", path, body, token=None, headers=foreign).status == 403
-    for own in (same_origin(server), {"Sec-Fetch-Site": "same-origin"}):
-        answer = server.ask("POST", path, body, token=None, headers={**headers, **own})
+    assert shared.ask("POST", path, body, token=None, headers=foreign).status == 403
+    for own in (same_origin(shared), {"Sec-Fetch-Site": "same-origin"}):
+        answer = shared.ask("POST", path, body, token=None, headers={**headers, **own})
         assert answer.error["code"] == "approvals.missing", "let through, to the question itself"
-    assert server.ask("GET", "/api/v1/models", token=None, headers=headers).status == 200
+    assert shared.ask("GET", "/api/v1/models", token=None, headers=headers).status == 200
 
 
-def test_signing_out_ends_the_session(server: Server) -> None:
-    cookie, _ = sign_in(server)
-    headers = {"Cookie": cookie, **same_origin(server)}
-    assert server.ask("POST", "/api/v1/sign-out", token=None, headers=headers).status == 200
-    assert server.ask("GET", "/api/v1/me", token=None, headers=headers).error["code"] == "sign_in.no_session"
+def test_signing_out_ends_the_session(shared: Server) -> None:
+    cookie, _ = sign_in(shared)
+    headers = {"Cookie": cookie, **same_origin(shared)}
+    assert shared.ask("POST", "/api/v1/sign-out", token=None, headers=headers).status == 200
+    assert shared.ask("GET", "/api/v1/me", token=None, headers=headers).error["code"] == "sign_in.no_session"
 
 
 def test_a_session_runs_out(server: Server) -> None:
@@ -79,10 +81,10 @@ def test_a_session_runs_out(server: Server) -> None:
     assert (answer.status, answer.error["code"]) == (401, "sign_in.no_session")
 
 
-def test_only_an_administrator_makes_links_for_others(server: Server) -> None:
+def test_only_an_administrator_makes_links_for_others(shared: Server) -> None:
     body = {"principal": "person:admin"}
-    assert server.ask("POST", "/api/v1/sign-in-links", body, token="viewer").error["code"] == "access.denied"
-    assert server.ask("POST", "/api/v1/sign-in-links", {"principal": "person:viewer"}).status == 201
+    assert shared.ask("POST", "/api/v1/sign-in-links", body, token="viewer").error["code"] == "access.denied"
+    assert shared.ask("POST", "/api/v1/sign-in-links", {"principal": "person:viewer"}).status == 201
 
 
 def test_expired_and_revoked_tokens_are_refused_at_once(server: Server) -> None:

@@ -12,6 +12,7 @@ from homeostat.api.access import Calling, needs
 from homeostat.api.paging import Limit
 from homeostat.delivery import deployments, rollbacks
 from homeostat.delivery.records import Deployment, Evaluation
+from homeostat.foundation.ids import digest_of
 from homeostat.governance.records import Decision
 from homeostat.monitoring import monitors, windows
 from homeostat.monitoring.records import MonitorState, Window
@@ -56,6 +57,7 @@ def deploy(
     """Ask for a version; the gate comes first, always. The same Idempotency-Key again gives the first deployment."""
     with caller.read() as reader:
         found = endpoints.find(reader, endpoint)
+    key = request.headers.get("idempotency-key")
     deployment: Deployment = caller.home.releases.request(
         endpoint,
         data.model or (found.model if found else endpoint),
@@ -63,7 +65,7 @@ def deploy(
         project=caller.project,
         actor=caller.name,
         reason=data.reason,
-        key=request.headers.get("idempotency-key"),
+        key=None if key is None else digest_of(f"{caller.project} {endpoint} {key}".encode())[:32],
     )
     caller.home.loop.nudge()
     return deployment

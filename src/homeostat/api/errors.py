@@ -37,7 +37,10 @@ _log = logging.getLogger(__name__)
 
 
 def respond(request: Request[Any, Any, Any], exception: Exception) -> Response[Any]:
-    """The response that tells of `exception`: an error of the catalogue under its own status, anything else as 500."""
+    """The response that tells of `exception`: an error of the catalogue under its own status, anything else as 500.
+
+    JSON, but for a person whose browser asked for a page: two lines of text.
+    """
     error = catalogued(request, exception)
     if error.entry is INTERNAL:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=exception)
@@ -45,6 +48,8 @@ def respond(request: Request[Any, Any, Any], exception: Exception) -> Response[A
     if error.kind is Kind.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
     status = exception.status_code if isinstance(exception, HTTPException) else error.kind.status
+    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
+        return Response(f"{error}\n\n{error.hint}\n", status_code=status, headers=headers, media_type="text/plain")
     return Response({"error": error.as_dict()}, status_code=status, headers=headers, media_type="application/json")
 
 

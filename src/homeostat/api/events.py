@@ -22,6 +22,7 @@ from homeostat.foundation.events import Recorded, Verification
 
 _TAGS = ["events"]
 _PAUSE = 0.2  # seconds between two looks at whether anything was committed
+_BATCH = 500  # events read at once
 _KEEPALIVE = 75  # looks without news until a comment is sent, and the caller's right is asked again
 
 
@@ -73,17 +74,19 @@ async def _follow(
 ) -> AsyncIterator[bytes]:
     def look() -> list[Recorded]:
         with caller.read() as reader:
-            return events.read_after(reader, seq, kinds=kinds, subject=subject)
+            return events.read_after(reader, seq, limit=_BATCH, kinds=kinds, subject=subject)
 
     yield b"retry: 1000\n\n"
     database, seen, quiet = caller.home.database, -1, 0
     while not caller.home.stopping:
         commits = database.commits  # taken before the look: what is committed during it is looked at again
         if commits != seen:
-            for event in await anyio.to_thread.run_sync(look):
+            found = await anyio.to_thread.run_sync(look)
+            for event in found:
                 seq, quiet = event.seq, 0
                 yield b"id: %d\nevent: %s\ndata: %s\n\n" % (seq, event.kind.encode(), msgspec.json.encode(event))
-            seen = commits
+            if len(found) < _BATCH:  # else there is more to catch up with
+                seen = commits
             continue
         quiet += 1
         if quiet % _KEEPALIVE == 0:
