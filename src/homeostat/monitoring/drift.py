@@ -10,8 +10,8 @@ PSI 0.25; a mean that moves by half a standard deviation gives about 0.04.
 mean of the statistic, given the past, is at most `limit`". Nothing is assumed of the rows inside a window: they may
 depend on one another as they like. `limit` is MARGIN, an effect size, so no number of rows makes a tiny true difference
 page; and where the profile tells how far whole windows of the reference period lay from the whole of it
-(`profile.drift`), the upper confidence limit of that mean if it is larger, so a stream whose days differ by nature
-(weather, weekdays) is compared with how its days used to differ.
+(`profile.drift`: their mean plus two standard deviations), that if it is larger, so a stream whose days differ by
+nature (weather, weekdays) is compared with how its days used to differ.
 
 *What is promised.* A page comes at most once in the stated event time while the mean distance of a window stays within
 `limit`. Without calibration windows in the profile this is a promise about shifts larger than MARGIN only: a stream
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from homeostat.monitoring.counts import CategoryCounts, Counts, NumericCounts
 from homeostat.monitoring.records import Statistic
-from homeostat.monitoring.sequential import WINDOW_SHIFTS, Observed, track, upper_limit
+from homeostat.monitoring.sequential import WINDOW_SHIFTS, Observed, track
 from homeostat.monitoring.states import Track
 from homeostat.packages.records import CategoryProfile, NumericProfile, ReferenceProfile
 
@@ -128,10 +128,7 @@ def readings(profile: ReferenceProfile, found: dict[str, tuple[float, int]]) -> 
 
 
 def _limit(profile: ReferenceProfile, name: str) -> float:
-    seen = profile.drift.get(name)
-    if seen is None or profile.drift_windows == 0:
-        return MARGIN
-    return max(MARGIN, upper_limit(seen, profile.drift_windows))
+    return max(MARGIN, profile.drift.get(name, 0.0))
 
 
 def _merge(p: Shares, q: Shares, rows: int) -> tuple[Shares, Shares]:

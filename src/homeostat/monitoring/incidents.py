@@ -33,6 +33,8 @@ CLOSED = entry(
 
 OPEN_STATES = ("open", "acting")
 
+_MOST_ALARMS = 20  # kept in the incident besides the first; every one is an event
+
 _decode = msgspec.json.Decoder(Incident).decode
 
 
@@ -55,19 +57,7 @@ def raise_(
     alarm = {"version": version, "event_at": event_at, "change_at": change_at, "summary": summary, **(evidence or {})}
     found = current(tx, endpoint, cause)
     if found is not None:
-        joined = replace(found, evidence=found.evidence | {"alarms": [*found.evidence.get("alarms", []), alarm]})
-        _write(tx, joined)
-        told = AlarmJoined(
-            subject=f"endpoint/{endpoint}",
-            event_at=event_at,
-            incident=found.id,
-            endpoint=endpoint,
-            version=version,
-            cause=cause,
-            summary=summary,
-        )
-        events.emit(tx, told)
-        return joined
+        return _join(tx, found, alarm)
     incident = Incident(
         id=new_id(),
         endpoint=endpoint,
@@ -148,6 +138,23 @@ def listing(
     found = (_decode(body) for body in reader.execute(query.order_by(t.c.opened_at.desc(), t.c.id.desc())).scalars())
     kept = [i for i in found if wanted is None or i.state in wanted]
     return kept if limit is None else kept[:limit]
+
+
+def _join(tx: Transaction, found: Incident, alarm: dict[str, Any]) -> Incident:
+    first, *later = [*found.evidence.get("alarms", []), alarm]
+    joined = replace(found, evidence=found.evidence | {"alarms": [first, *later[-_MOST_ALARMS:]]})
+    _write(tx, joined)
+    told = AlarmJoined(
+        subject=f"endpoint/{found.endpoint}",
+        event_at=alarm["event_at"],
+        incident=found.id,
+        endpoint=found.endpoint,
+        version=alarm["version"],
+        cause=found.cause,
+        summary=alarm["summary"],
+    )
+    events.emit(tx, told)
+    return joined
 
 
 def _move(

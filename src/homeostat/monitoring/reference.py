@@ -5,6 +5,7 @@ Called where the version is made, after the model has predicted the held-out row
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from homeostat.monitoring import drift, metrics, performance
 from homeostat.monitoring.counts import count
 from homeostat.packages.records import ReferenceProfile, Signature
 
+SPREAD = 2.0
+FEWEST = 4  # reference windows
 LOSS_SCALE_QUANTILE = 0.95  # regression: the held-out error that only one row in twenty exceeds counts as 1
 
 
@@ -64,21 +67,28 @@ def complete(
 def calibrate(
     profile: ReferenceProfile, frame: pl.DataFrame, event_at: NDArray[np.int64], *, window: int
 ) -> ReferenceProfile:
-    """The profile with the mean distance of the reference's own windows from the whole of it, column by column.
+    """The profile with how far the reference's own windows lie from the whole of it, column by column.
 
-    `frame` holds the rows the profile was made of (a column "score" if the score is to be calibrated), `event_at` their
-    event times. Fewer than four windows say nothing, and leave the profile as it is.
+    That is the mean of their distances plus SPREAD standard deviations (widened for few windows as a prediction
+    interval is): the stream's own idea of an ordinary window, not a confidence limit. `frame` holds the rows the
+    profile was made of (a column "score" if the score is to be calibrated), `event_at` their event times. Fewer than
+    FEWEST windows say nothing, and leave the profile as it is.
     """
     starts = event_at // window
     seen: dict[str, list[float]] = {}
     whole = np.unique(starts)
-    if len(whole) < 4:
+    if len(whole) < FEWEST:
         return profile
     profiles = {name: p for name, p in drift.profiles(profile).items() if name in frame.columns}
     for start in whole:
         part = frame.filter(pl.Series(starts == start))
         for name, (value, _) in drift.distances(profile, count(profiles, [part])).items():
             seen.setdefault(name, []).append(value)
-    means = {name: float(np.mean(values)) for name, values in seen.items() if len(values) >= 4}
-    fewest = min((len(seen[name]) for name in means), default=0)
-    return replace(profile, drift=means, drift_windows=fewest)
+    enough = {name: np.array(values) for name, values in seen.items() if len(values) >= FEWEST}
+    ordinary = {name: _ordinary(values) for name, values in enough.items()}
+    return replace(profile, drift=ordinary, drift_windows=min((len(v) for v in enough.values()), default=0))
+
+
+def _ordinary(values: NDArray[np.float64]) -> float:
+    spread = float(values.std(ddof=1)) * math.sqrt(1 + 1 / len(values))
+    return min(float(values.mean()) + SPREAD * spread, 1.0)
