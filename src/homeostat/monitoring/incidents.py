@@ -141,8 +141,9 @@ def listing(
 
 
 def _join(tx: Transaction, found: Incident, alarm: dict[str, Any]) -> Incident:
-    first, *later = [*found.evidence.get("alarms", []), alarm]
-    joined = replace(found, evidence=found.evidence | {"alarms": [first, *later[-_MOST_ALARMS:]]})
+    alarms: list[dict[str, Any]] = [*found.evidence.get("alarms", []), alarm]
+    kept = [*alarms[:1], *alarms[1:][-_MOST_ALARMS:]]
+    joined = replace(found, evidence=found.evidence | {"alarms": kept})
     _write(tx, joined)
     told = AlarmJoined(
         subject=f"endpoint/{found.endpoint}",
