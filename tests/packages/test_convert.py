@@ -18,10 +18,12 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    VotingClassifier,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
@@ -207,6 +209,51 @@ def test_epoch_seconds_and_a_scaler_before_trees_convert_in_float64_and_say_so()
     agrees(scaled)
     assert "StandardScaler before trees flips branches in float32" in scaled.warnings[0]
     assert "remove the scaler, trees do not need it" in scaled.warnings[0]
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression(), GradientBoostingClassifier(n_estimators=30)], ids=name)
+def test_imputed_scaled_and_encoded_columns_with_nulls_convert(estimator: Any) -> None:
+    frame, label, _ = mixed()
+    frame = frame.with_columns(
+        pl.when(pl.col("speed") > 1.5).then(None).otherwise(pl.col("speed")).alias("speed"),
+        pl.when(pl.col("hour") == 3).then(None).otherwise(pl.col("hour")).alias("hour"),
+    )
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["hour", "amount", "speed"]),
+        (
+            make_pipeline(
+                SimpleImputer(strategy="constant", fill_value="none", missing_values=None),
+                OneHotEncoder(handle_unknown="ignore"),
+            ),
+            ["kind"],
+        ),
+    )
+    conversion = convert(make_pipeline(columns, estimator).fit(frame, label), frame)
+    agrees(conversion)
+    assert [c.nullable for c in conversion.signature.inputs] == [True, True, False, False, True]
+
+
+def test_a_missing_indicator_is_not_left_out_without_a_word() -> None:
+    X, label, _ = numbers(nulls=0.1)
+    model = make_pipeline(SimpleImputer(add_indicator=True), LogisticRegression(max_iter=2000)).fit(X, label)
+    conversion = convert(model, X)
+    assert conversion.format == "skops"
+    assert "add_indicator" in str(conversion.parity.cause)
+    assert not conversion.warnings
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        VotingClassifier([("l", LogisticRegression(max_iter=1000)), ("r", RandomForestClassifier(5))], voting="soft"),
+        SGDClassifier(loss="log_loss", random_state=0),
+        GaussianNB(),
+    ],
+    ids=name,
+)
+def test_other_families_convert_through_skl2onnx(estimator: Any) -> None:
+    X, label, _ = numbers()
+    agrees(convert(estimator.fit(X, label), X))
 
 
 def test_categorical_features_are_refused_with_cause_and_fix_and_served_by_scikit_learn() -> None:

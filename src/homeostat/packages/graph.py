@@ -15,16 +15,17 @@ from onnx import GraphProto, ModelProto, TensorProto, helper
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-from homeostat.packages import trees
+from homeostat.packages import imputing, trees
 from homeostat.packages.loader import NULL_TEXT
 from homeostat.packages.records import Signature
 
 Layout = Literal["matrix", "columns"]
 Number = Literal["float32", "float64"]
-_OPSETS = {"": 18, "ai.onnx.ml": 3}
+_OPSETS = {"": 19, "ai.onnx.ml": 3}  # 19 compares text
 _IR_VERSION = 9
 _TENSOR = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 
@@ -103,7 +104,14 @@ def _converted(model: Any, signature: Signature, layout: Layout, number: Number)
     options = {id(final): {"zipmap": False}} if hasattr(final, "predict_proba") else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # parity is judged on numbers, not on the converter's remarks
-        converted = convert_sklearn(model, initial_types=types, target_opset=_OPSETS, options=options)
+        converted = convert_sklearn(
+            model,
+            initial_types=types,
+            target_opset=_OPSETS,
+            options=options,
+            custom_shape_calculators=imputing.SHAPES,
+            custom_conversion_functions=imputing.WRITERS,
+        )
     graph: GraphProto = converted.graph
     return graph
 
@@ -111,9 +119,10 @@ def _converted(model: Any, signature: Signature, layout: Layout, number: Number)
 def _keep_one_output(graph: GraphProto, name: str, output: str) -> None:
     """Make `name` the graph's only output, called `output`."""
     kept = next(o for o in graph.output if o.name == name)
+    renamed = {output: f"inner/{output}", name: output}  # the converter may have used the name inside
     for node in graph.node:
-        node.input[:] = [output if i == name else i for i in node.input]
-        node.output[:] = [output if o == name else o for o in node.output]
+        node.input[:] = [renamed.get(i, i) for i in node.input]
+        node.output[:] = [renamed.get(o, o) for o in node.output]
     kept.name = output
     kept_copy = copy.deepcopy(kept)
     del graph.output[:]
@@ -146,8 +155,7 @@ def _portable(model: Any, matrix_names: list[str] | None) -> Any:
     """A copy of a fitted estimator that skl2onnx understands.
 
     Null categories of text columns become the text the loader feeds for a null; columns chosen by name become
-    positions when all inputs are one matrix; node numbers of histogram boosting become plain ints (skl2onnx 1.20
-    writes no np.uint32).
+    positions when all inputs are one matrix.
     """
     model = copy.deepcopy(model)
     for part in parts_of(model):
@@ -157,9 +165,8 @@ def _portable(model: Any, matrix_names: list[str] | None) -> Any:
             part.transformers_ = [
                 (name, step, _positions(columns, matrix_names)) for name, step, columns in part.transformers_
             ]
-        for stage in getattr(part, "_predictors", None) or ():
-            for predictor in stage:
-                predictor.nodes = _plain_nodes(predictor.nodes)
+        if isinstance(part, VotingClassifier):
+            part.flatten_transform = False  # of transform() only, but skl2onnx asks for it
     return model
 
 
@@ -195,14 +202,3 @@ def _without_nulls(categories: np.ndarray) -> np.ndarray:
     if categories.dtype.kind not in "OUT":
         return categories
     return np.array([NULL_TEXT if c is None or c != c else c for c in categories], dtype=object)
-
-
-def _plain_nodes(nodes: Any) -> Any:
-    if not isinstance(nodes, np.ndarray):
-        return nodes
-    fields = nodes.dtype.names
-    return [
-        {f: (np.float64(n[f]) if f == "value" else n[f].item()) for f in fields}
-        | {"threshold": float(n["num_threshold"])}
-        for n in nodes
-    ]

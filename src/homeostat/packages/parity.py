@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     MaxAbsScaler,
     MinMaxScaler,
@@ -139,8 +138,9 @@ def explain(estimator: Any, table: Table, failure: str | None) -> tuple[str, str
                 "categorical_features= of histogram gradient boosting converts wrong: ONNX has no split on a set",
                 "put a OneHotEncoder or OrdinalEncoder before the model and leave categorical_features unset",
             )
-    scalers = sorted({type(p).__name__ for p in parts_of(estimator) if isinstance(p, SCALERS)})
-    if scalers and isinstance(estimator, Pipeline) and trees.is_ensemble(final):
+    parts = parts_of(estimator)
+    scalers = sorted({type(p).__name__ for p in parts if isinstance(p, SCALERS)})
+    if scalers and any(trees.is_ensemble(p) for p in parts):
         return (
             f"{' and '.join(scalers)} before trees flips branches in float32: a rounded value falls on the other side "
             "of a split",

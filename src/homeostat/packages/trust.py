@@ -38,7 +38,9 @@ NEEDS_SKLEARN = entry(
 
 SKLEARN_TYPES: frozenset[str] = frozenset(
     {
+        "numpy.dtype",
         "sklearn.tree._tree.Tree",
+        "sklearn.utils._bunch.Bunch",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         # how histogram boosting with categorical_features= checks its own input
         "functools.partial",
