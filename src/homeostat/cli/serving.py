@@ -42,6 +42,10 @@ def serve(settings: Settings, *, parent_fd: int | None = None, as_json: bool = F
         server.on_stop = lambda: setattr(home, "stopping", True)
         if parent_fd is not None:
             _stop_with_parent(server, parent_fd)
+        # uvicorn, once it has ended, raises again the signal that ended it, for whoever handled it before: without a
+        # handler of our own that would kill us here, and inference would be left behind.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
         server.run(sockets=[listening])
     finally:
         home.close()
