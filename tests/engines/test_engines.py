@@ -34,11 +34,21 @@ class TestLocal(EngineConformance):
 class TestProcesses(EngineConformance):
     isolated = True
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+        engine = Processes(tmp_path_factory.mktemp("home"), workers=2, preload=LIGHT)
+        yield engine
+        engine.close()
+
     @pytest.fixture
-    def engine(self, tmp_path: Path) -> Iterator[Engine]:
+    def own_engine(self, tmp_path: Path) -> Iterator[Engine]:
         engine = Processes(tmp_path / "home", workers=2, preload=LIGHT)
         yield engine
         engine.close()
+
+    def test_close_loses_running_and_waiting_calls(self, own_engine: Engine, tmp_path: Path) -> None:  # type: ignore[override]
+        super().test_close_loses_running_and_waiting_calls(own_engine, tmp_path)
 
 
 @pytest.fixture

@@ -84,8 +84,7 @@ def controls_until_done(home: Home, allowed: int, when: str) -> int:
     ("allowed", "when"),
     [
         (2, "after"),
-        *(pytest.param(n, "before", marks=pytest.mark.slow) for n in (2, 3, 4)),
-        *(pytest.param(n, "after", marks=pytest.mark.slow) for n in (3, 4)),
+        *(pytest.param(n, w, marks=pytest.mark.slow) for n, w in ((2, "before"), (3, "after"), (3, "before"))),
     ],
 )
 def test_control_killed_around_any_commit(home: Home, tmp_path: Path, allowed: int, when: str) -> None:

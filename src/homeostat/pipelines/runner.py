@@ -113,8 +113,14 @@ class Runner:
                     if run.id not in self._active:
                         steps = {step.step: step for step in runs.steps(reader, run.id)}
                         self._active[run.id] = Progress(project, run, runs.definition(reader, run.id), steps)
+            troubles: list[Exception] = []
             for now in [known for known in self._active.values() if known.project == project]:
-                self._move(now)
+                try:
+                    self._move(now)
+                except Exception as trouble:  # one run's trouble must not hold up the others
+                    troubles.append(trouble)
+            if troubles:
+                raise troubles[0]
             moved = project in self._moved
             self._moved.discard(project)
             return moved
