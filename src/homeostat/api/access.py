@@ -26,6 +26,9 @@ from homeostat.foundation.database import Reader, Transaction
 from homeostat.foundation.errors import Kind, entry
 from homeostat.foundation.ids import check_name
 from homeostat.governance import access, sign_in, tokens
+from homeostat.governance.access import PUBLIC as PUBLIC
+from homeostat.governance.access import SIGNED_IN as SIGNED_IN
+from homeostat.governance.access import needs as needs
 from homeostat.governance.records import Principal, Token
 from homeostat.inference.access import Hosts
 
@@ -57,23 +60,10 @@ WHOLE_HOME = entry(
     "ask an administrator who is bound to no project",
 )
 
-PUBLIC = "public"
-SIGNED_IN = "signed_in"
 ANONYMOUS = Principal(name="person:anonymous", kind="person", roles=("admin", "replayer"))
 SESSION_COOKIE = "homeostat_session"
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-def needs(*permissions: str, whole_home: bool = False) -> dict[str, Any]:
-    """The `opt` of a route that needs one of `permissions`; `PUBLIC` needs nothing, `SIGNED_IN` any known caller.
-
-    With `whole_home` the caller may not be bound to some projects.
-    """
-    for permission in permissions:
-        if permission not in (PUBLIC, SIGNED_IN) and permission not in access.PERMISSIONS:
-            raise ValueError(f"{permission!r} is not a permission")
-    return {"permission": permissions, "whole_home": whole_home}
 
 
 class Caller:

@@ -43,9 +43,14 @@ _HEADERS = {
 }
 
 
-def create(home: Homeostat, extra_handlers: Sequence[ControllerRouterHandler] = ()) -> Litestar:
+def create(
+    home: Homeostat,
+    extra_handlers: Sequence[ControllerRouterHandler] = (),
+    error_page: errors.ErrorPage | None = None,
+) -> Litestar:
     """The application; `extra_handlers` (the screens) stand under the same guard and must declare what they need.
 
+    `error_page` shows an error to a browser that asked for a page; without it everybody gets JSON.
     `home` is open; whether its loop runs is not this application's concern.
     """
     api = Router(
@@ -76,7 +81,7 @@ def create(home: Homeostat, extra_handlers: Sequence[ControllerRouterHandler] = 
         request_max_body_size=bodies.LARGEST,
         response_headers=_HEADERS,
         openapi_config=_openapi(),
-        state=State({"home": home, "hosts": access.hosts_of(home)}),
+        state=State({"home": home, "hosts": access.hosts_of(home), "error_page": error_page}),
         logging_config=None,
         on_app_init=[_quiet],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from litestar import Request, Response
@@ -33,6 +34,9 @@ TOO_LARGE = entry(
     "send it in parts; files go to PUT /api/v1/objects",
 )
 
+# How an error is shown to a browser that asked for a page; given to `application.create` by whoever has screens.
+ErrorPage = Callable[[Request[Any, Any, Any], HomeostatError, int], Response[Any]]
+
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +52,9 @@ def respond(request: Request[Any, Any, Any], exception: Exception) -> Response[A
     if error.kind is Kind.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
     status = exception.status_code if isinstance(exception, HTTPException) else error.kind.status
+    show: ErrorPage | None = request.app.state.get("error_page")
+    if show is not None and _asks_for_a_page(request):
+        return show(request, error, status)
     if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
         return Response(f"{error}\n\n{error.hint}\n", status_code=status, headers=headers, media_type="text/plain")
     return Response({"error": error.as_dict()}, status_code=status, headers=headers, media_type="application/json")
@@ -60,6 +67,12 @@ def catalogued(request: Request[Any, Any, Any], exception: Exception) -> Homeost
     if isinstance(exception, HTTPException) and exception.status_code < 500:
         return _of_litestar(request, exception)
     return INTERNAL(what=type(exception).__name__)
+
+
+def _asks_for_a_page(request: Request[Any, Any, Any]) -> bool:
+    if request.url.path.startswith("/api/") or "authorization" in request.headers:
+        return False
+    return "text/html" in request.headers.get("accept", "")
 
 
 def _of_litestar(request: Request[Any, Any, Any], exception: HTTPException) -> HomeostatError:

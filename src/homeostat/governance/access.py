@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from homeostat.foundation.errors import Kind, entry
 from homeostat.governance.records import Principal, Role, Token
@@ -45,6 +46,9 @@ PERMISSIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+PUBLIC = "public"
+SIGNED_IN = "signed_in"
+
 ROLES: Mapping[Role, frozenset[str]] = MappingProxyType(
     {
         "viewer": frozenset({"read"}),
@@ -58,6 +62,18 @@ ROLES: Mapping[Role, frozenset[str]] = MappingProxyType(
         "replayer": frozenset({"predict", "labels.write", "replay"}),
     }
 )
+
+
+def needs(*permissions: str, whole_home: bool = False) -> dict[str, Any]:
+    """The `opt` of a route that needs one of `permissions`; `PUBLIC` needs nothing, `SIGNED_IN` any known caller.
+
+    With `whole_home` the caller may not be bound to some projects. API and screens declare their routes with it, and
+    one guard asks what they declare.
+    """
+    for permission in permissions:
+        if permission not in (PUBLIC, SIGNED_IN) and permission not in PERMISSIONS:
+            raise ValueError(f"{permission!r} is not a permission")
+    return {"permission": permissions, "whole_home": whole_home}
 
 
 def permitted(
