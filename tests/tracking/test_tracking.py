@@ -169,7 +169,7 @@ def test_whatever_key_is_accepted_stays_below_a_folder(text: str) -> None:
             accepted = check(text)
         except HomeostatError:
             continue
-        assert os.path.normpath(f"/root/{accepted}").startswith("/root/")
+        assert os.path.normpath(f"/runs/{accepted}").startswith("/runs/")
 
 
 def test_listing_orders_by_anything_and_puts_what_lacks_it_last(database: Database) -> None:
