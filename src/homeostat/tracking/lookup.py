@@ -14,12 +14,14 @@ DELETED = entry(
 )
 
 
+_lifecycle = sa.select(tables.runs.c.lifecycle).where(
+    tables.runs.c.project == sa.bindparam("project"), tables.runs.c.id == sa.bindparam("run_id")
+)
+
+
 def require_active(reader: Reader, run_id: str) -> None:
     """Raise `tracking.no_run` or `tracking.deleted_run` unless the run can be written to."""
-    query = sa.select(tables.runs.c.lifecycle).where(
-        tables.runs.c.project == reader.project, tables.runs.c.id == run_id
-    )
-    lifecycle = reader.execute(query).scalar()
+    lifecycle = reader.execute(_lifecycle, {"project": reader.project, "run_id": run_id}).scalar()
     if lifecycle is None:
         raise NO_RUN(field="run_id", run_id=str(run_id)[:80])
     if lifecycle != "active":
