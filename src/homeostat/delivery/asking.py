@@ -107,7 +107,8 @@ class Asking:
                     return
                 self.stages.begin(tx, msgspec.structs.replace(deployment, **keep), evaluation)
             else:
-                evidence = deployment.evidence | {"asked_at": evaluation.event_at, "inconclusive": tries}
+                now = endpoints.event_now(endpoints.get(tx, deployment.endpoint), tx.at)
+                evidence = deployment.evidence | {"asked_at": now, "inconclusive": tries}
                 deployments.move(
                     tx, deployment, state="waiting", evidence=evidence, event_at=evaluation.event_at, **keep
                 )
@@ -127,7 +128,7 @@ class Asking:
             verdict=result.verdict,
             checks=result.checks,
             at=tx.at,
-            event_at=endpoints.event_now(endpoint, tx.at),
+            event_at=endpoint.watermark,
             gate_digest=definitions.gate_digest(gate),
             data_digest=newest.digest if newest else digest_of(b""),
             package=model_versions.get(tx, deployment.model, deployment.version).package,

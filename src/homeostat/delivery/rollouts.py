@@ -29,6 +29,7 @@ from homeostat.delivery.records import ArmReading, EvidenceResult, PairedReading
 _HARM = 2.6
 _SAFE = 1.28
 _HARD_LIMIT_REQUESTS = 20
+_FEWEST_FOR_A_SHIFT = 100
 
 Turn = Literal["promote", "roll_back", "wait"]
 
@@ -121,6 +122,8 @@ def judge_shadow(evidence: EvidenceResult, rollout: RolloutDefinition, *, run_ou
 
 def _shifts(champion: ArmReading, candidate: ArmReading, at_gate: dict[str, float], margin: float) -> list[_Limits]:
     found: list[_Limits] = []
+    if min(champion.rows, candidate.rows) < _FEWEST_FOR_A_SHIFT:
+        return found  # a handful of rows has no spread to judge a shift by
     if "champion_called" in at_gate:
         promised = at_gate["candidate_called"] - at_gate["champion_called"]
         p, q = candidate.called / max(candidate.rows, 1), champion.called / max(champion.rows, 1)

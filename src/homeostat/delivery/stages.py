@@ -54,7 +54,6 @@ class Stages:
     ) -> None:
         champion = endpoint.arm("champion")
         assert champion is not None
-        now = endpoints.event_now(endpoint, tx.at)
         share = rollout.share if stage == "canary" else 0.0
         tried = EndpointArm(
             name="canary" if stage == "canary" else "shadow",
@@ -73,7 +72,7 @@ class Stages:
             since_event=endpoint.watermark,
             since_recorded=tx.at,
             summary=words,
-            event_at=now,
+            event_at=endpoint.watermark,
         )
 
     def roll(self, project: str, deployment: Deployment) -> bool:
@@ -158,7 +157,6 @@ class Stages:
 
     def _take_over(self, tx: Transaction, deployment: Deployment, endpoint: Endpoint, why: str) -> None:
         """Make the version champion; the one before stays loaded, to go back to."""
-        now = endpoints.event_now(endpoint, tx.at)
         champion = endpoint.arm("champion")
         arms = [
             EndpointArm(
@@ -178,10 +176,10 @@ class Stages:
             since_event=endpoint.watermark,
             since_recorded=tx.at,
             summary=f"version {deployment.version} took over: {why}",
-            event_at=now,
+            event_at=endpoint.watermark,
             finished_at=tx.at if state == "live" else None,
         )
-        enter(tx, deployment, now, "promote", f"Promoted version {deployment.version}: {why}")
+        enter(tx, deployment, endpoint.watermark, "promote", f"Promoted version {deployment.version}: {why}")
 
     def bake(self, project: str, deployment: Deployment) -> bool:
         """The new champion answers everything; what fails hard goes back at once, what holds out rests."""

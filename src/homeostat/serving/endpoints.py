@@ -115,7 +115,8 @@ def see(tx: Transaction, taken: Taken) -> None:
     if endpoint is None:
         return
     watermark = max(endpoint.watermark or 0, taken.last_event_at)
-    _update(tx, taken.endpoint, {"watermark": watermark, "replaying": taken.replayed})
+    seen = {"watermark": watermark, "replaying": taken.replayed, "predictions": endpoint.predictions + taken.rows}
+    _update(tx, taken.endpoint, seen)
 
 
 def next_epoch(tx: Transaction) -> int:

@@ -30,6 +30,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     epoch: int = 0  # plan epoch that put these arms in place
     paused: bool = False  # no automatic action while true
     watermark: int | None = None  # newest event_at seen: the endpoint's event-time "now"
+    predictions: int = 0  # rows answered and taken into the prediction log
     replaying: bool = False  # event times come from a replay: wall time says nothing about them
 
     def arm(self, name: str) -> EndpointArm | None:

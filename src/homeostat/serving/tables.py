@@ -18,6 +18,7 @@ endpoints = sa.Table(
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("paused", sa.Boolean, nullable=False),
     sa.Column("watermark", sa.BigInteger),
+    sa.Column("predictions", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("replaying", sa.Boolean, nullable=False),
     sa.UniqueConstraint("project", "name"),
 )
