@@ -80,7 +80,10 @@ def ingest(database: Database, engine: Engine, context: StepContext) -> dict[str
 
 
 def register(database: Database, context: StepContext) -> dict[str, Any]:
-    """Register the package that `train` made as the next version of the model; once, however often it runs."""
+    """Register the package that `train` made as the next version of the model; once for each package.
+
+    So a run whose training came out of the cache gives the version that training made the first time.
+    """
     trained = context.inputs["trained"]
     model = str(context.settings["model"])
     with database.write(actor=context.actor, project=context.project, decision_id=context.decision_id) as tx:
@@ -92,7 +95,7 @@ def register(database: Database, context: StepContext) -> dict[str, Any]:
             dataset=trained["dataset"],
             dataset_version=trained["dataset_version"],
             format=trained["format"],
-            request=context.step_run_id,
+            request=f"package/{trained['package']}",
         )
     return {
         "model": model,

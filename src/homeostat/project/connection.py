@@ -101,6 +101,10 @@ class Connection:
         with self._lock:
             self._drop()
 
+    def __del__(self) -> None:
+        if getattr(self, "_open", None) is not None:
+            self._drop()
+
     def _call(self, method: str, path: str, body: Any, extra: dict[str, str] | None = None) -> Any:
         with self._lock:
             status, data = self._exchange(method, path, body, extra or {})
