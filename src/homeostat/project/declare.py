@@ -16,7 +16,7 @@ The decorators give the function back as it was, so that it can be called and te
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
@@ -118,7 +118,7 @@ def dataset(
 @overload
 def step(function: F, /) -> F: ...
 @overload
-def step(*, cache: bool = True) -> Any: ...
+def step(*, cache: bool = True) -> Callable[[F], F]: ...
 def step(function: Function | None = None, /, *, cache: bool = True) -> Any:
     """Declare a step: a function of frames that gives a frame. Its name is its node, its parameters are its edges.
 
@@ -150,7 +150,7 @@ def model(
     rollout: RolloutDefinition | None = None,
     respond: Policy | None = None,
     schedule: str | int | None = None,
-) -> Any:
+) -> Callable[[F], F]:
     """Declare a model: a function `f(X, y, *, params) -> fitted estimator`.
 
     `data` is a dataset, or a step that makes a frame of one. X is a polars DataFrame of `inputs` (default: every column
