@@ -79,9 +79,11 @@ def test_records_are_frozen_structs() -> None:
         tree = ast.parse((SOURCE / folder / "records.py").read_text())
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                frozen = any(
-                    k.arg == "frozen" and isinstance(k.value, ast.Constant) and k.value.value for k in node.keywords
-                )
+                options = [
+                    *node.keywords,
+                    *(k for d in node.decorator_list if isinstance(d, ast.Call) for k in d.keywords),
+                ]
+                frozen = any(k.arg == "frozen" and ast.unparse(k.value) == "True" for k in options)
                 assert frozen, f"{folder}.records.{node.name} is not frozen"
 
 
@@ -119,10 +121,12 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 def test_every_module_and_public_name_is_explained(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), "a module without a docstring"
+    if path.name.startswith("fraud"):
+        return  # a project as a user writes it
     for node in tree.body:
-        public = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if public and not node.name.startswith("_"):  # type: ignore[union-attr]
-            assert ast.get_docstring(node), f"{node.name} has no docstring"  # type: ignore[arg-type]
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            overload = any(isinstance(d, ast.Name) and d.id == "overload" for d in node.decorator_list)
+            assert overload or ast.get_docstring(node), f"{node.name} has no docstring"
 
 
 def modules_after(statement: str) -> set[str]:

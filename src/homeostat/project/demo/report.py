@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from homeostat.foundation.clock import DAY, format_duration, iso
 from homeostat.project.connection import Connection
 from homeostat.project.demo import transactions as world
-
-if TYPE_CHECKING:
-    from homeostat.project.demo.story import Story
+from homeostat.project.demo.replay import Replay
 
 _NEWS = {
     "monitoring.incident_raised": "incident",
@@ -56,9 +55,8 @@ class Report:
                 lines.append(f"{_NEWS[event['kind']]}: {_words(event)}")
         return lines
 
-    def conclude(self, story: Story) -> None:
-        """Read everything back, print timeline, table and claims."""
-        control = story.control
+    def conclude(self, control: Connection, replay: Replay, run: Callable[..., int]) -> None:
+        """Read everything back, print timeline, table and claims; `run` is the command line."""
         incidents = control.get("/incidents")
         noticed = [i for i in incidents if i["cause"] == "performance" and i["event_at"] >= self.change_at]
         early = [i for i in incidents if i["event_at"] < self.change_at]
@@ -72,11 +70,11 @@ class Report:
         recovered = recovered and _recovered(before or 0, during or 0, after or 0)
         self.check("quality fell with the change and recovered after it", recovered)
         self.check("every damaged row was quarantined", self.quarantined == self.spoiled > 0)
-        self.check("every request was answered", story.replay.failed == 0 and story.replay.requests > 0)
-        self.check("every prediction is in the log", self._logged(control) == story.replay.rows)
-        code = story.run("audit", "verify")
+        self.check("every request was answered", replay.failed == 0 and replay.requests > 0)
+        self.check("every prediction is in the log", self._logged(control) == replay.rows)
+        code = run("audit", "verify")
         self.check("the audit trail verifies", code == 0)
-        self._print(story, quality, noticed)
+        self._print(control, replay, quality, noticed)
 
     def _quality(self, control: Connection) -> dict[str, float | None]:
         """Mean daily quality: of the first version before and after the change, and of what took its place."""
@@ -95,9 +93,11 @@ class Report:
     def _logged(self, control: Connection) -> int:
         return int(control.get("/endpoints/fraud").get("predictions", -1))
 
-    def _print(self, story: Story, quality: dict[str, float | None], noticed: list[dict[str, Any]]) -> None:
+    def _print(
+        self, control: Connection, replay: Replay, quality: dict[str, float | None], noticed: list[dict[str, Any]]
+    ) -> None:
         print("\nTimeline, from the platform's own records (event time where there is one)\n")
-        for event in self._events(story.control, 0):
+        for event in self._events(control, 0):
             if event["kind"] in _TIMELINE:
                 at = (event["payload"] or {}).get("event_at")
                 when = iso(at)[:16].replace("T", " ") if at else " " * 16
@@ -108,8 +108,8 @@ class Report:
             ("average precision after it, first version", _number(quality["during"])),
             ("average precision after adapting", _number(quality["after"])),
             ("noticed after the change (labels are 3 d late)", format_duration(delay) if delay else "never"),
-            ("requests sent / failed", f"{story.replay.requests:,} / {story.replay.failed}"),
-            ("predictions answered", f"{story.replay.rows:,}"),
+            ("requests sent / failed", f"{replay.requests:,} / {replay.failed}"),
+            ("predictions answered", f"{replay.rows:,}"),
             ("rollback", self.rollback or "none"),
         ]
         print()

@@ -174,7 +174,7 @@ def tell(story: Story) -> None:
     story.live_until(min(DAYS, story.day + _PATIENCE))
     story.leaky_model()
     story.live_until(DAYS)
-    story.report.conclude(story)
+    story.report.conclude(story.control, story.replay, story.run)
 
 
 def main(*, keep: bool = False, seed: int = 7, home: Path | None = None) -> int:
