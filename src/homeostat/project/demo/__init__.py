@@ -7,7 +7,8 @@ Public surface:
 - `transactions`: `generate` the days; `as_filed`, `as_requested` and `labels_of` are the three views of a day (what the
   export writes, what a live request carries, what is known later); `write_day` and `write_days` write the files, one of
   them damaged;
-- `fraud_project.py`: the user's project file, as `homeostat init` and `homeostat demo` lay it down.
+- `fraud.py`: the project file that `homeostat demo` lays down;
+- `story`, `replay`, `report`: the demo itself: what is told, what is sent, and what is claimed at the end.
 
 Client- and worker-side: it imports polars and numpy, so the control process never imports its modules.
 """
