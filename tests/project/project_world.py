@@ -62,38 +62,38 @@ class World:
         self.path = folder / "project.py"
         self.path.write_text(PROJECT)
 
-    def take_in(self, frame: pl.DataFrame) -> dict[str, Any]:
+    def take_in(self, frame: pl.DataFrame, *, name: str = "trips") -> dict[str, Any]:
         """Write the frame as a file, ingest it; gives what the step `ingest` gives."""
-        frame.write_csv(self.folder / "trips.csv")
+        frame.write_csv(self.folder / f"{name}.csv")
         definitions = load(self.path)
         job = IngestJob(project="default", dataset=definitions.datasets[0], number=1, now=START + 100 * DAY)
         result = ingest(job, self.stores)
         assert result.version is not None, result
         version = result.version
         return {
-            "dataset": "trips",
+            "dataset": name,
             "version": 1,
             "digest": version.digest,
             "delta_version": version.delta_version,
             "known_at": None,
         }
 
-    def context(self, **settings: Any) -> StepContext:
-        """What the step `train` of the project's first pipeline is told; `settings` are changed in it."""
+    def context(self, step: str = "train", **settings: Any) -> StepContext:
+        """What a step of the project's first pipeline is told; `settings` are changed in it."""
         digest = self.stores.objects.put_file(self.path)
-        step = next(s for s in load(self.path).pipelines[0].steps if s.name == "train")
+        found = next(s for s in load(self.path).pipelines[0].steps if s.name == step)
         return StepContext(
             project="default",
             pipeline="late",
             pipeline_run_id="1" * 32,
             step_run_id="2" * 32,
-            step="train",
+            step=step,
             attempt=1,
             actor="person:local",
             now=START + 100 * DAY,
             run_id="3" * 32,
-            params=dict(step.params),
-            settings={**step.settings, **settings},
+            params=dict(found.params),
+            settings={**found.settings, **settings},
             code=digest,
             code_path=str(self.path),
             worker_stores=self.stores,
