@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ran import Homeostat, Ran
 
 from homeostat.cli.root import run
 from homeostat.foundation.settings import load
 from homeostat.project.locate import Embedded, start_embedded
 from homeostat.project.template import write
-
-
-class Ran:
-    """How a command ended and what it said."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    def __repr__(self) -> str:
-        return f"exit {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
-
-
-Homeostat = Callable[..., Ran]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Homeostat
+from ran import Homeostat
 
 WORSE = """
 import homeostat as hs

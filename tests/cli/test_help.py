@@ -8,7 +8,7 @@ from importlib import import_module
 
 import click
 import pytest
-from conftest import Homeostat
+from ran import Homeostat
 
 from homeostat.cli.root import COMMANDS, root
 

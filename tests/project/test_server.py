@@ -160,3 +160,27 @@ def test_an_embedded_server_ends_with_its_parent(tmp_path: Path) -> None:
     finally:
         parent.stdin.close()
         parent.stdout.close()
+
+
+def test_two_that_start_at_once_share_one_server(tmp_path: Path) -> None:
+    program = (
+        "import sys, homeostat.project.locate as l; from homeostat.foundation.settings import load\n"
+        f"c = l.open_connection(load({{'home': {str(tmp_path)!r}}}))\n"
+        "print(c.get('/status')['address'], flush=True); sys.stdin.read()"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        assert len({p.stdout.readline() for p in both if p.stdout is not None}) == 1
+    finally:
+        for each in both:
+            each.communicate()
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(connection: Connection) -> None:
+    connection.get("/models")
+    assert connection._open is not None and connection._open.sock is not None
+    connection._open.sock.shutdown(2)  # as an idle time-out of the server looks from here
+    assert connection.post("/audit/verify")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -121,6 +122,7 @@ class Connection:
         raw = body if isinstance(body, bytes | None) else msgspec.json.encode(body)
         headers = self._headers(body) | extra
         for attempt in (1, 2):
+            self._drop_if_closed()
             reused = self._open is not None
             try:
                 self._open = self._open or self._connect()
@@ -153,6 +155,12 @@ class Connection:
         secure = self._parts.scheme == "https"
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         return kind(self._parts.hostname or "", self._parts.port, timeout=self.timeout)
+
+    def _drop_if_closed(self) -> None:
+        """Let go of a kept connection that the server has closed since: nothing else is to be read between calls."""
+        sock = self._open.sock if self._open is not None else None
+        if sock is not None and select.select([sock], [], [], 0)[0]:
+            self._drop()
 
     def _drop(self) -> None:
         if self._open is not None:

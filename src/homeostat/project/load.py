@@ -7,6 +7,7 @@ later from the snapshot.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -73,10 +74,9 @@ def load(path: Path, snapshots: Snapshots | None = None) -> Definitions:
     """
     source = path.read_bytes()
     into = Collector(path.parent)
-    before = set(sys.modules)
     with collecting(into):
         execute(source, path)
-    code_digest = digest_of(source + _local_modules(path.parent, set(sys.modules) - before))
+    code_digest = digest_of(source + _local_modules(path.parent, set(sys.modules)))
     assemble(into, code=None, code_path=str(path), code_digest=code_digest)
     code = snapshots.put_object(source) if snapshots is not None else digest_of(source)
     return assemble(into, code=code, code_path=str(path), code_digest=code_digest)
@@ -111,10 +111,11 @@ def _words(why: Exception) -> str:
 
 
 def _local_modules(folder: Path, names: set[str]) -> bytes:
-    """The sources of the modules of `folder` that the file imports: they are part of its functions' code."""
-    found = b""
-    for name in sorted(names | set(sys.modules)):
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file and name != MODULE and Path(file).parent == folder and file.endswith(".py"):
-            found += Path(file).read_bytes()
-    return found
+    """The sources of the modules below `folder` that the file imports: they are part of its functions' code."""
+    start = f"{folder}{os.sep}"
+    files = {
+        str(file)
+        for name in names
+        if name != MODULE and (file := getattr(sys.modules.get(name), "__file__", None)) and file.startswith(start)
+    }
+    return b"".join(Path(file).read_bytes() for file in sorted(files) if file.endswith(".py"))

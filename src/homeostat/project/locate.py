@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from homeostat.foundation.errors import Kind, entry
+from homeostat.foundation.errors import HomeostatError, Kind, entry
 from homeostat.foundation.settings import Settings
 from homeostat.foundation.settings import load as load_settings
 from homeostat.project.connection import Connection
@@ -36,6 +36,7 @@ NOT_STARTED = entry(
 )
 
 _READY_SECONDS = 60.0
+_RIVAL_SECONDS = 5.0
 _embedded: dict[Path, Embedded] = {}
 
 
@@ -83,12 +84,32 @@ def open_connection(settings: Settings, *, start: bool = True) -> Connection:
         return Connection(str(held["address"]), _token(settings, str(held["address"])), settings.project)
     if not start:
         raise NOT_STARTED(field="server", why="none runs, and this command starts none", home=settings.home)
+    address = _embedded_address(settings)
+    return Connection(address, _token(settings, address), settings.project)
+
+
+def _embedded_address(settings: Settings) -> str:
+    """The address of this process's own server, or of one that took the home while ours was being started."""
     running = _embedded.get(settings.home)
     if running is None or not running.alive:
-        running = _embedded[settings.home] = start_embedded(settings)
+        try:
+            running = start_embedded(settings)
+        except HomeostatError:
+            held = _wait_for_lock(settings.home)
+            if held is None:
+                raise
+            return str(held["address"])
+        _embedded[settings.home] = running
         atexit.register(running.stop)
-    address = str(running.ready["address"])
-    return Connection(address, _token(settings, address), settings.project)
+    return str(running.ready["address"])
+
+
+def _wait_for_lock(home: Path) -> dict[str, Any] | None:
+    """The server that holds the home and is still on its way up, once it says where it is; None if there is none."""
+    deadline = time.monotonic() + _RIVAL_SECONDS
+    while (held := read_lock(home)) is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return held
 
 
 def read_lock(home: Path) -> dict[str, Any] | None:
@@ -119,7 +140,7 @@ def start_embedded(settings: Settings) -> Embedded:
         *("--port", "0", "--inference-port", "0", "--parent-fd", str(reading)),
     ]
     settings.home.mkdir(parents=True, exist_ok=True)
-    log = (settings.home / "embedded.log").open("ab")
+    log = (settings.home / "embedded.log").open("wb")
     # A session of its own: Ctrl-C at the terminal is for the command, which then lets go of the pipe in its own time.
     process = subprocess.Popen(
         command,
@@ -131,19 +152,17 @@ def start_embedded(settings: Settings) -> Embedded:
     )
     os.close(reading)
     log.close()
+    embedded = Embedded(process, writing, {})
     try:
         ready = _first_line(process)
     except BaseException:
-        os.close(writing)
-        process.kill()
-        process.wait()
+        embedded.stop(0)
         raise
     if ready is None:
-        os.close(writing)
-        process.kill()
-        process.wait()
+        embedded.stop(0)
         raise NOT_STARTED(field="home", why=_last_words(settings.home / "embedded.log"), home=settings.home)
-    return Embedded(process, writing, ready)
+    embedded.ready = ready
+    return embedded
 
 
 def _first_line(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
@@ -169,7 +188,8 @@ def _first_line(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
 
 def _last_words(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (told or lines or ["it said nothing"])[-1]
 
 
 def _token(settings: Settings, address: str) -> str:
