@@ -62,7 +62,7 @@ class Handler:
         self.gauges: dict[str, float] = {}  # what the adapter knows, such as open connections
         self._hosts = hosts or Hosts()
         self._clock = clock or SystemClock()
-        self._inferring = Inferring(log, self.counters, self._clock)
+        self._inferring = Inferring(log, self.counters)
         self.complete = self._inferring.complete
         self.run_shadows = self._inferring.run_shadows
 
@@ -80,8 +80,9 @@ class Handler:
             self._hosts.check(headers)
             found = table.infer.get((headers.get(b"homeostat-project", DEFAULT_PROJECT), target))
             if found is not None and method == b"POST":
-                grant = table.tokens.grant(headers.get(b"authorization"), self._clock.now())
-                return self._infer(found[0], found[1], grant, headers, body, received)
+                now = self._clock.now()
+                grant = table.tokens.grant(headers.get(b"authorization"), now)
+                return self._infer(found[0], found[1], grant, headers, body, received, now)
             return self._other(table, method, target, headers, body, received)
         except HomeostatError as error:
             self.counters.refuse(error.kind.status)
@@ -95,6 +96,7 @@ class Handler:
         headers: Mapping[bytes, bytes],
         body: bytes,
         received: int,
+        now: int,
     ) -> Answer | Job:
         if not covers(grant, route.project, route.name):
             raise NOT_GRANTED(principal=grant.principal, endpoint=route.name, project=route.project)
@@ -102,7 +104,7 @@ class Handler:
         if encoding != b"identity" or _BINARY in headers:
             shown = "binary tensors" if _BINARY in headers else encoding.decode("latin-1")[:40]
             raise UNSUPPORTED_ENCODING(field="content-encoding", encoding=shown)
-        return self._inferring.read(route, version, grant, body, received)
+        return self._inferring.read(route, version, grant, body, received, now)
 
     def _other(
         self,
@@ -118,7 +120,8 @@ class Handler:
         parts = path.split("/")[1:] if path.startswith("/") else []
         if parts[:2] == ["v2", "health"]:
             return self._health(table, method, parts, path)
-        grant = table.tokens.grant(headers.get(b"authorization"), self._clock.now())
+        now = self._clock.now()
+        grant = table.tokens.grant(headers.get(b"authorization"), now)
         if parts == ["v2"]:
             return _reading(method, path) or say({"name": "homeostat", "version": _our_version(), "extensions": []})
         if parts == ["metrics"]:
@@ -135,7 +138,7 @@ class Handler:
         if rest == ["infer"]:
             if method != b"POST":
                 return _wrong_method(method, path, "POST")
-            return self._infer(route, version, grant, headers, body, received)
+            return self._infer(route, version, grant, headers, body, received, now)
         if rest == ["ready"]:
             ready = bool(route.answering)
             return _reading(method, path) or say({"name": route.name, "ready": ready}, 200 if ready else 503)

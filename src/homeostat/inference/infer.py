@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from homeostat.foundation.clock import BAD_TIME, Clock, parse_time
+from homeostat.foundation.clock import BAD_TIME, parse_time
 from homeostat.foundation.errors import HomeostatError, Kind, entry
 from homeostat.foundation.ids import new_id_bytes
 from homeostat.inference.access import NO_REPLAY
@@ -23,7 +23,7 @@ from homeostat.inference.counters import Counters
 from homeostat.inference.routes import ArmRoute, EndpointRoute
 from homeostat.inference.runtimes import MERGED_ROWS, Columns
 from homeostat.inference.segments import SegmentWriter
-from homeostat.inference.tensors import AnswerParameters, InferRequest, InferResponse, Parameters
+from homeostat.inference.tensors import AnswerParameters, InferRequest, InferResponse
 from homeostat.inference.wire import Grant, Prediction, encode_prediction
 
 BAD_JSON = entry(
@@ -61,7 +61,6 @@ UNKNOWN_VERSION = entry(
 
 _decode = msgspec.json.Decoder(InferRequest).decode
 _encode = msgspec.json.Encoder().encode
-_NO_PARAMETERS = Parameters()
 _INT64 = (-(1 << 63), (1 << 63) - 1)
 _SHADOWS_WAITING = 1024
 
@@ -92,17 +91,18 @@ class Job:
 class Inferring:
     """The infer route of one worker; used by one event loop."""
 
-    def __init__(self, log: SegmentWriter | None, counters: Counters, clock: Clock) -> None:
+    def __init__(self, log: SegmentWriter | None, counters: Counters) -> None:
         self._log = log
         self._counters = counters
-        self._clock = clock
         self._shadows: deque[tuple[ArmRoute, Job]] = deque()
 
-    def read(self, route: EndpointRoute, version: int | None, grant: Grant, body: bytes, received: int) -> Job | Answer:
+    def read(
+        self, route: EndpointRoute, version: int | None, grant: Grant, body: bytes, received: int, now: int
+    ) -> Job | Answer:
         """Check one request of a principal that may use `route`; an Answer when it is refused (and so written)."""
         job = Job()
         job.route, job.received, job.principal = route, received, grant.principal
-        job.recorded_at = job.event_at = self._clock.now()
+        job.recorded_at = job.event_at = now
         job.request = new_id_bytes()
         job.caller_id = None
         try:
@@ -120,11 +120,13 @@ class Inferring:
             if len(asked.id) > 256:
                 raise BAD_ID(field="id")
             job.caller_id = asked.id
-        parameters = asked.parameters or _NO_PARAMETERS
-        if parameters.event_at is not None:
-            job.event_at = _event_at(parameters.event_at, grant)
-        job.keys = _per_row("key", parameters.key, parameters.keys)
-        job.subjects = _per_row("subject", parameters.subject, parameters.subjects)
+        job.keys = job.subjects = None
+        parameters = asked.parameters
+        if parameters is not None:
+            if parameters.event_at is not None:
+                job.event_at = _event_at(parameters.event_at, grant)
+            job.keys = _per_row("key", parameters.key, parameters.keys)
+            job.subjects = _per_row("subject", parameters.subject, parameters.subjects)
         if version is None:
             job.arm = route.pick(job.keys[0] if job.keys else None, job.request)
             job.arm_name = job.arm.name
