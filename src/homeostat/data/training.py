@@ -67,10 +67,14 @@ def rows(
     return frame.filter(pl.col(dataset.label).is_not_null())
 
 
-def split(frame: pl.DataFrame, held_out: float = 0.25) -> tuple[pl.DataFrame, pl.DataFrame]:
+def split(
+    frame: pl.DataFrame, held_out: float = 0.25, *, window: int | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The earlier rows and the later ones, about `held_out` of them, by `event_at`; one time is never on both sides.
 
-    Raises `data.cannot_split` where all rows are of one time, or `held_out` is not between 0 and 1.
+    With `window` (microseconds; a season, such as a day) the cut falls on the beginning of one, where there is one
+    between the rows: half a day held out would not look like a day. Raises `data.cannot_split` where all rows are of
+    one time, or `held_out` is not between 0 and 1.
     """
     if not 0 < held_out < 1:
         raise CANNOT_SPLIT(field="held_out", why=f"the share held out is {held_out}, not between 0 and 1")
@@ -81,6 +85,8 @@ def split(frame: pl.DataFrame, held_out: float = 0.25) -> tuple[pl.DataFrame, pl
     at = times[min(frame.height - 1, max(1, round(frame.height * (1 - held_out))))]
     if at == times[0]:  # the first time reaches past the cut: hold out everything after it
         at = times.filter(times > at)[0]
+    if window is not None and at // window * window > times[0]:
+        at = at // window * window
     return frame.filter(pl.col("event_at") < at), frame.filter(pl.col("event_at") >= at)
 
 

@@ -24,11 +24,9 @@ NOT_BLESSED = entry(
 _ALWAYS = (CheckDefinition(kind="signature"), CheckDefinition(kind="loads", p99_ms=50.0))
 
 
-def complete(gate: Gate, rule: str | None = None) -> Gate:
-    """The gate with the checks that are always asked, and the champion's rule set to `rule` where one is given."""
-    checks = list(gate.checks)
-    if rule is not None:
-        checks = [msgspec.structs.replace(c, rule=rule) if c.kind == "champion" else c for c in checks]
+def complete(gate: Gate, rule: str) -> Gate:
+    """The gate with the checks that are always asked, and `rule` for the champion where it is left to the cause."""
+    checks = [msgspec.structs.replace(c, rule=rule) if c.rule == "by_cause" else c for c in gate.checks]
     for always in _ALWAYS:
         if all(c.kind != always.kind for c in checks):
             checks.append(always)

@@ -20,7 +20,7 @@ class CheckDefinition(Struct, frozen=True, kw_only=True):
     kind: Literal["metric_at_least", "metric_at_most", "champion", "signature", "loads"]
     metric: str | None = None
     value: float | None = None
-    rule: Literal["not_shown_worse", "shown_better"] = "not_shown_worse"
+    rule: Literal["by_cause", "not_shown_worse", "shown_better"] = "by_cause"  # by what asked for the deployment
     margin: float = 0.0
     p99_ms: float | None = None
     min_positives: int = 60

@@ -29,7 +29,6 @@ from homeostat.delivery.records import ArmReading, EvidenceResult, PairedReading
 _HARM = 2.6
 _SAFE = 1.28
 _HARD_LIMIT_REQUESTS = 20
-_FEWEST_FOR_A_SHIFT = 100
 
 Turn = Literal["promote", "roll_back", "wait"]
 
@@ -73,7 +72,7 @@ def judge_canary(evidence: EvidenceResult, rollout: RolloutDefinition, at_gate: 
     found = [
         _share("errors", candidate.errors, candidate.requests, champion.errors, champion.requests, rollout.margin),
         _share("slow answers", candidate.slow, candidate.requests, champion.slow, champion.requests, rollout.margin),
-        *_shifts(champion, candidate, at_gate, rollout.margin),
+        *_shifts(champion, candidate, at_gate, rollout),
     ]
     shown["differences"] = {f.name: {"value": f.value, "low": f.low, "high": f.high, "margin": f.margin} for f in found}
     harmful = [f for f in found if f.harmful]
@@ -120,24 +119,32 @@ def judge_shadow(evidence: EvidenceResult, rollout: RolloutDefinition, *, run_ou
     return Judgement(turn="wait", summary=words, evidence=shown)
 
 
-def _shifts(champion: ArmReading, candidate: ArmReading, at_gate: dict[str, float], margin: float) -> list[_Limits]:
+def _shifts(
+    champion: ArmReading, candidate: ArmReading, at_gate: dict[str, float], rollout: RolloutDefinition
+) -> list[_Limits]:
+    """The shifts of the scores, once each arm has its rows: the first few may all be of one night."""
     found: list[_Limits] = []
-    if min(champion.rows, candidate.rows) < _FEWEST_FOR_A_SHIFT:
-        return found  # a handful of rows has no spread to judge a shift by
+    margin = rollout.margin
+    if min(champion.rows, candidate.rows) < max(rollout.min_rows, 1):
+        return found
     if "champion_called" in at_gate:
         promised = at_gate["candidate_called"] - at_gate["champion_called"]
-        p, q = candidate.called / max(candidate.rows, 1), champion.called / max(champion.rows, 1)
-        error = math.sqrt(p * (1 - p) / max(candidate.rows, 1) + q * (1 - q) / max(champion.rows, 1))
+        p, q = candidate.called / candidate.rows, champion.called / champion.rows
+        error = math.hypot(_share_error(candidate), _share_error(champion))
         allowed = max(margin, 0.05 * math.sqrt(q * (1 - q)))
         found.append(_around("share called positive", p - q - promised, error, allowed))
     if "champion_mean" in at_gate:
         promised = at_gate["candidate_mean"] - at_gate["champion_mean"]
-        error = math.sqrt(
-            candidate.deviation**2 / max(candidate.rows, 1) + champion.deviation**2 / max(champion.rows, 1)
-        )
+        error = math.sqrt(candidate.deviation**2 / candidate.rows + champion.deviation**2 / champion.rows)
         allowed = max(margin, 0.05 * champion.deviation)
         found.append(_around("mean score", candidate.mean - champion.mean - promised, error, allowed))
     return found
+
+
+def _share_error(reading: ArmReading) -> float:
+    """Standard error of the share called positive, as if one more row had been called and one not (Laplace)."""
+    p = (reading.called + 1) / (reading.rows + 2)
+    return math.sqrt(p * (1 - p) / reading.rows)
 
 
 def _around(name: str, shift: float, error: float, margin: float) -> _Limits:

@@ -25,7 +25,7 @@ import msgspec
 from homeostat.control.records import Policy
 from homeostat.data.records import Dataset, Rule, Source
 from homeostat.delivery.records import CheckDefinition, Gate, RolloutDefinition
-from homeostat.foundation.clock import parse_duration
+from homeostat.foundation.clock import MINUTE, parse_duration
 from homeostat.foundation.errors import Kind, entry
 from homeostat.foundation.ids import check_name
 from homeostat.project.definitions import Function, ModelDeclaration, StepDeclaration, caller_folder, collector
@@ -145,7 +145,7 @@ def model(
     task: Task = "classification",
     metric: str | None = None,
     threshold: float | Literal["f1"] | None = None,
-    held_out: float = 0.25,
+    held_out: float | str = 0.25,
     gate: Sequence[CheckDefinition] | None = None,
     rollout: RolloutDefinition | None = None,
     respond: Policy | None = None,
@@ -154,8 +154,9 @@ def model(
     """Declare a model: a function `f(X, y, *, params) -> fitted estimator`.
 
     `data` is a dataset, or a step that makes a frame of one. X is a polars DataFrame of `inputs` (default: every column
-    but key, time and label), y a numpy array; both hold the older rows only, since the newest `held_out` share measures
-    the result. `metric` is what the gate and the monitors look at: 'balanced_accuracy', or 'mae' in regression, unless
+    but key, time and label), y a numpy array; both hold the older rows only, since the newest ones (`held_out`: a
+    share, or a duration such as '7d', cut where a monitoring window begins) measure the result. `metric` is what the
+    gate and the monitors look at: 'balanced_accuracy', or 'mae' in regression, unless
     said. `threshold` is the score from which the answer is the positive class: a number; 'f1' for the best F1 on the
     held-out rows; by default 0.5 when positives are 20% to 80% of the rows, else 'f1'. `gate` defaults to
     `[champion()]`, `rollout` to `canary()`, `respond` to `automatic()`. `schedule` ('7d') runs the pipeline that often.
@@ -169,7 +170,8 @@ def model(
             raise _bad_function(function, "model", f"it takes {len(edges)} inputs, not X and y", "X, y, *, trees=100")
         source = _data(called, data)
         chosen = _metric(called, task, metric)
-        _check_choices(called, inputs, threshold, held_out)
+        unseen = held_out if not isinstance(held_out, str) else parse_duration(held_out, field="held_out")
+        _check_choices(called, inputs, threshold, unseen)
         if isinstance(data, Dataset):
             _check_roles(called, data, inputs)
         policy = automatic() if respond is None else _of(Policy, respond, "respond", called, "hs.automatic()")
@@ -183,7 +185,7 @@ def model(
                 inputs=None if inputs is None else tuple(inputs),
                 task=task,
                 threshold=threshold,
-                held_out=held_out,
+                held_out=unseen,
                 params=params,
                 gate=Gate(name=called, metric=chosen, checks=checks if gate is not None else (champion(),)),
                 rollout=canary()
@@ -276,10 +278,10 @@ def _check_choices(model: str, inputs: Any, threshold: Any, held_out: Any) -> No
             field="threshold", what=f"threshold of model {model!r}", rule="between 0 and 1, or 'f1'", value=threshold,
             example="threshold=0.5",
         )  # fmt: skip
-    if not (_number(held_out) and 0.05 <= held_out <= 0.5):
+    if not (_number(held_out) and (0.05 <= held_out <= 0.5 or held_out >= MINUTE)):
         raise BAD_DECLARATION(
-            field="held_out", what=f"held_out of model {model!r}", rule="a share from 0.05 to 0.5", value=held_out,
-            example="held_out=0.25",
+            field="held_out", what=f"held_out of model {model!r}", rule="a share from 0.05 to 0.5, or a duration",
+            value=held_out, example="held_out=0.25, or held_out='7d'",
         )  # fmt: skip
 
 

@@ -30,17 +30,19 @@ METRICS = REGRESSION_METRICS | {
 
 def champion(
     *,
-    rule: Literal["not_shown_worse", "shown_better"] = "not_shown_worse",
+    rule: Literal["by_cause", "not_shown_worse", "shown_better"] = "by_cause",
     margin: float = 0.0,
     min_positives: int = 60,
 ) -> CheckDefinition:
     """Against the version that serves now, on the newest labelled rows, paired, with its 95% interval.
 
     'not_shown_worse' refuses when the whole interval of (challenger - champion) lies below -`margin`; 'shown_better'
-    passes only when it lies above 0. Fewer than `min_positives` positives is not enough evidence: it waits.
+    passes only when it lies above `margin`. By default the cause decides: 'shown_better' after a performance incident,
+    'not_shown_worse' otherwise. Fewer than `min_positives` positives is not enough evidence: it waits.
     """
-    if rule not in ("not_shown_worse", "shown_better"):
-        raise _bad("rule", "the rule of hs.champion()", "'not_shown_worse' or 'shown_better'", rule, "hs.champion()")
+    if rule not in ("by_cause", "not_shown_worse", "shown_better"):
+        known = "'by_cause', 'not_shown_worse' or 'shown_better'"
+        raise _bad("rule", "the rule of hs.champion()", known, rule, "hs.champion()")
     _at_least("margin", "the margin of hs.champion()", margin, 0, "hs.champion(margin=0.01)")
     _at_least("min_positives", "min_positives of hs.champion()", min_positives, 1, "hs.champion(min_positives=60)")
     return CheckDefinition(kind="champion", rule=rule, margin=float(margin), min_positives=min_positives)

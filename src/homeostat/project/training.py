@@ -66,7 +66,8 @@ def train(context: StepContext, *, ingested: dict[str, Any], frame: pl.DataFrame
         params=dict(context.params),
     )
     change_at = ingested.get("change_at")
-    older, newer = _split(labelled, spec, settings["held_out"], change_at)
+    share = _share(labelled, settings["held_out"])
+    older, newer = _split(labelled, spec, share, settings["window"], change_at)
     wanted = ingested.get("learn_from") or settings["learn_from"]
     fitted = _candidates(_function(context, spec.function), spec, older, newer, wanted, change_at)
     chosen = fitted[0]
@@ -101,13 +102,24 @@ def _checked(frame: Any, dataset: Dataset) -> pl.DataFrame:
     return frame.filter(pl.col(dataset.label or "").is_not_null()).sort("event_at", maintain_order=True)
 
 
-def _split(frame: pl.DataFrame, spec: Spec, share: float, change_at: int | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _share(frame: pl.DataFrame, held_out: float) -> float:
+    """What share of the rows to hold out: said as such, or as a duration in microseconds (1 or more) at the end."""
+    if held_out < 1 or not frame.height:
+        return held_out
+    newest = int(frame["event_at"][-1])
+    rows = frame.filter(pl.col("event_at") > newest - held_out).height
+    return min(max(rows / frame.height, 1 / frame.height), 0.5)
+
+
+def _split(
+    frame: pl.DataFrame, spec: Spec, share: float, window: int, change_at: int | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Older rows to learn from and newer ones to measure on; after a change the newer ones are of after the change."""
     if change_at is None:
-        return data_training.split(frame, share)
+        return data_training.split(frame, share, window=window)
     after = frame.filter(pl.col("event_at") >= change_at)
     before = frame.filter(pl.col("event_at") < change_at)
-    older, newer = data_training.split(after, _enough(after, spec, share))
+    older, newer = data_training.split(after, _enough(after, spec, share), window=window)
     return pl.concat([before, older]), newer
 
 
