@@ -9,6 +9,7 @@ from msgspec import Struct
 from homeostat.api.access import Calling, needs
 from homeostat.data import datasets, labels, lineage, quarantine, versions
 from homeostat.data.records import Dataset, DatasetVersion, Finding, Label, QuarantineReason
+from homeostat.foundation.killpoints import passing
 from homeostat.pipelines.ingestion import ingest as take_in
 
 _TAGS = ["datasets"]
@@ -84,6 +85,7 @@ def label(caller: Calling, dataset: FromPath[str], data: JSONBody[Labels]) -> Re
         caller.require("replay")  # only who may replay says when something happened (design rule 10)
     with caller.write() as tx:
         recorded = labels.record(tx, caller.home.objects, dataset, data.labels)
+    passing("labels.recorded")
     caller.home.loop.nudge()
     return Recorded(recorded=recorded)
 

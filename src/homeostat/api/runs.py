@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from homeostat.api.access import Calling, needs
 from homeostat.api.paging import Limit
+from homeostat.foundation.killpoints import passing
 from homeostat.tracking import artifacts, experiments, metrics, params, runs, tags
 from homeostat.tracking.records import Artifact, Experiment, Metric, Run, RunState
 
@@ -96,6 +97,7 @@ def log_metrics(caller: Calling, id: FromPath[str], data: JSONBody[Points]) -> N
     """Log points of metrics: all of them are durable when this answers, or none."""
     with caller.write() as tx:
         metrics.log(tx, id, data.metrics)
+    passing("metrics.recorded")
 
 
 @get("/runs/{id:str}/metrics/{key:path}", opt=needs("read"), sync_to_thread=True, tags=_TAGS)

@@ -14,6 +14,7 @@ from homeostat.delivery.releases import Releases
 from homeostat.foundation.database import Database, Transaction
 from homeostat.foundation.errors import HomeostatError
 from homeostat.foundation.ids import digest_of
+from homeostat.foundation.killpoints import passing
 from homeostat.governance import approvals, decisions
 from homeostat.governance.records import Decision, DecisionState
 from homeostat.monitoring import incidents
@@ -115,6 +116,7 @@ def _retrain(database: Database, runner: Runner, releases: Releases, project: st
     if decision.state == "approved":
         with database.write(actor=ACTOR, project=project) as tx:
             decisions.move(tx, decision.id, "acting")
+        passing("retrain.acting")
     with database.read(project) as reader:
         started = runs.of_decision(reader, decision.id)
     if started is None:
@@ -130,6 +132,7 @@ def _retrain(database: Database, runner: Runner, releases: Releases, project: st
             )
         except HomeostatError as error:
             _finish(database, project, decision, "failed", f"the pipeline could not be started: {error}")
+        passing("retrain.started")
         return True
     if started.state == "running":
         return False
@@ -170,6 +173,7 @@ def _deploy(
         if error.code == "delivery.in_progress":
             return False  # one action at a time: it waits its turn
         _finish(database, project, decision, "failed", str(error))
+    passing("retrain.requested")
     return True
 
 
@@ -177,6 +181,7 @@ def _follow(database: Database, project: str, decision: Decision, deployment: De
     if deployment.state in ("gating", "waiting", "rolling_out"):
         return False
     good = deployment.state in ("baking", "live")
+    passing("retrain.over")
     _finish(database, project, decision, "done" if good else "failed", deployment.summary)
     return True
 

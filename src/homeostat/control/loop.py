@@ -23,6 +23,7 @@ from homeostat.delivery.releases import Releases
 from homeostat.foundation import events
 from homeostat.foundation.database import Database, Transaction
 from homeostat.foundation.ids import digest_of
+from homeostat.foundation.killpoints import passing
 from homeostat.governance import decisions
 from homeostat.monitoring import incidents, watch
 from homeostat.monitoring.records import Incident
@@ -156,6 +157,7 @@ class Loop:
             for job in jobs:
                 if job is not None:
                     result = call(self.engine, FOLD, job, FoldResult, label=f"labels of {job.dataset}")
+                    passing("fold.returned")
                     with self.database.write(actor=ACTOR, project=project) as tx:
                         labels.folded(tx, result)
                     moved = True
@@ -189,7 +191,10 @@ class Loop:
             if decision.decider == ACTOR:
                 moved |= actions.carry_out(self.database, self.runner, self.releases, project, decision)
         for endpoint, policy in found:
-            moved |= self._respond(project, endpoint, policy)
+            entered = self._respond(project, endpoint, policy)
+            if entered:
+                passing("decision.entered")
+            moved |= entered
         return moved
 
     def _respond(self, project: str, endpoint: Endpoint, policy: Policy) -> bool:
@@ -231,6 +236,7 @@ class Loop:
             with self.database.read(project) as reader:
                 run = runs.get(reader, str(payload.get("run") or event.subject.rsplit("/", 1)[-1]))
             self._request(project, run)
+            passing("deployment.requested")
             with self.database.write(actor=ACTOR, project=project) as tx:
                 events.advance(tx, name, event.seq)
         return bool(fresh)

@@ -19,6 +19,7 @@ from homeostat.data.tables import label_batches
 from homeostat.foundation import refs
 from homeostat.foundation.database import Reader, Transaction
 from homeostat.foundation.errors import Kind, entry
+from homeostat.foundation.killpoints import passing
 from homeostat.foundation.objects import Objects
 
 BAD_LABEL = entry("data.bad_label", Kind.INVALID, "label {position} cannot be taken: {why}", "{fix}")
@@ -38,10 +39,12 @@ def record(tx: Transaction, objects: Objects, dataset: str, labels: Sequence[Lab
     settled = [_settled(label, position, tx.at, kind) for position, label in enumerate(labels)]
     if not settled:
         return 0
+    digest = objects.put_bytes(msgspec.msgpack.encode(settled))
+    passing("labels.stored")
     row = {
         "project": tx.project,
         "dataset": dataset,
-        "digest": objects.put_bytes(msgspec.msgpack.encode(settled)),
+        "digest": digest,
         "labels": len(settled),
         "recorded_at": tx.at,
         "folded": False,

@@ -16,6 +16,7 @@ from homeostat.foundation.clock import DAY
 from homeostat.foundation.database import Database, Reader, Transaction
 from homeostat.foundation.errors import from_dict
 from homeostat.foundation.ids import digest_of, new_id
+from homeostat.foundation.killpoints import passing
 from homeostat.pipelines.engine import Engine
 from homeostat.pipelines.ingestion import ingest
 from homeostat.pipelines.records import Call, Outcome
@@ -89,6 +90,7 @@ class Asking:
             )
 
     def _judge(self, project: str, deployment: Deployment, result: EvaluateResult) -> None:
+        passing("gate.returned")
         with self.database.write(actor=ACTOR, project=project, decision_id=deployment.decision_id) as tx:
             evaluation = gates.bless(self._evaluation(tx, deployment, result))
             deployments.save_evaluation(tx, evaluation)
@@ -112,6 +114,7 @@ class Asking:
                 deployments.move(
                     tx, deployment, state="waiting", evidence=evidence, event_at=evaluation.event_at, **keep
                 )
+        passing("gate.saved")
         self.stages.apply(project, deployment)
 
     def _evaluation(self, tx: Transaction, deployment: Deployment, result: EvaluateResult) -> Evaluation:

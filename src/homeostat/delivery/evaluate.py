@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from homeostat.data import training
 from homeostat.delivery import loads
 from homeostat.delivery.records import CheckDefinition, CheckResult, EvaluateJob, EvaluateResult, Verdict
+from homeostat.foundation.killpoints import passing
 from homeostat.foundation.stores import Stores
 from homeostat.monitoring.metrics import LOWER_IS_BETTER, measure
 from homeostat.monitoring.performance import truth_of
@@ -50,6 +51,7 @@ def evaluate(job: EvaluateJob, stores: Stores) -> EvaluateResult:
         else:
             rows = rows or _gather(job, stores, manifest, champion)
             results.append(_on_rows(check, job, manifest, rows))
+    passing("gate.judged")
     return EvaluateResult(verdict=_worst(results), checks=tuple(results))
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from homeostat.data import label_table
 from homeostat.delivery.records import ArmReading, EvidenceJob, EvidenceResult, PairedReading
+from homeostat.foundation.killpoints import passing
 from homeostat.foundation.stores import Stores
 from homeostat.monitoring.performance import bounded_loss, truth_of
 from homeostat.packages import package
@@ -37,6 +38,7 @@ def read(job: EvidenceJob, stores: Stores) -> EvidenceResult:
         for name, (version, manifest) in zip(("champion", "candidate"), manifests.items(), strict=False)
     )
     paired = _paired(log, job, stores, manifests[job.candidate]) if job.paired else None
+    passing("evidence.read")
     return EvidenceResult(arms=arms, paired=paired)
 
 

@@ -14,6 +14,7 @@ from homeostat.delivery.records import Deployment
 from homeostat.foundation.clock import format_duration
 from homeostat.foundation.database import Transaction
 from homeostat.foundation.errors import Kind, entry
+from homeostat.foundation.killpoints import passing
 from homeostat.governance import decisions
 from homeostat.governance.records import Decision
 from homeostat.registry import aliases
@@ -65,7 +66,9 @@ def roll_back(
                 event_at=found.watermark,
                 evidence=running.evidence | (evidence or {}),
             )
+    passing("rollback.saved")
     plane.apply()
+    passing("rollback.applied")
     took = round((time.perf_counter() - began) * 1e6)
     with plane.database.write(actor=actor, project=project) as tx:
         outcome = f"version {back} answers alone again, {format_duration(took)} after the decision"

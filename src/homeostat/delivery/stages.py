@@ -9,6 +9,7 @@ from homeostat.delivery.records import Deployment, Evaluation, EvidenceJob, Evid
 from homeostat.foundation.database import Database, Transaction
 from homeostat.foundation.errors import HomeostatError
 from homeostat.foundation.ids import digest_of
+from homeostat.foundation.killpoints import passing
 from homeostat.governance import decisions
 from homeostat.governance.records import Decision
 from homeostat.pipelines.engine import Engine, call
@@ -108,6 +109,7 @@ class Stages:
         *,
         elapsed: int,
     ) -> bool:
+        passing("evidence.judged")
         shown = deployment.evidence | judged.evidence
         turn, words = judged.turn, judged.summary
         if turn == "wait" and elapsed >= rollout.timeout:
@@ -126,6 +128,7 @@ class Stages:
                 self._enter_stage(tx, judged_one, endpoint, rollout, "canary")
             else:
                 self._take_over(tx, judged_one, endpoint, words)
+        passing("promotion.saved")
         self.apply(project, deployment)
         return True
 

@@ -15,6 +15,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
 from homeostat.foundation.errors import Kind, entry
+from homeostat.foundation.killpoints import passing
 
 NO_TABLE = entry("tables.missing", Kind.NOT_FOUND, "table {table!r} has no version yet", "append to it first")
 
@@ -53,6 +54,7 @@ class Tables:
         path = self._path(table)
         if "://" not in path:
             Path(path).mkdir(parents=True, exist_ok=True)
+        passing(f"append.{_area(table)}.before")
         write_deltalake(
             opened if opened is not None else path,
             frame,
@@ -61,6 +63,7 @@ class Tables:
             schema_mode="overwrite" if replace else "merge",
             commit_properties=properties,
         )
+        passing(f"append.{_area(table)}.after")
         written = self._open(table)
         assert written is not None
         return int(written.version())
@@ -110,3 +113,8 @@ class Tables:
 
     def _path(self, table: str) -> str:
         return f"{self.root}/{table}"
+
+
+def _area(table: str) -> str:
+    """The kind of a table: "datasets", "labels" or "predictions"."""
+    return table.split("/")[1] if "/" in table else table

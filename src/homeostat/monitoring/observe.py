@@ -16,6 +16,7 @@ import polars as pl
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from homeostat.foundation.killpoints import passing
 from homeostat.foundation.stores import Stores
 from homeostat.monitoring import drift, labelled, latency, metrics, performance, quality
 from homeostat.monitoring.counts import Counts, count
@@ -47,6 +48,7 @@ def observe(job: ObserveJob, stores: Stores) -> ObserveResult:
     cursor, known = _known(job, stores, until)
     watch = _Watch(job, manifest, rows, known, origin)
     watch.walk(origin, until)
+    passing("window.observed")
     return ObserveResult(
         cursor=cursor,
         windows=tuple(watch.windows),

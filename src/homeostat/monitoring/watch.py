@@ -5,6 +5,7 @@ from __future__ import annotations
 from homeostat.data import datasets
 from homeostat.data import versions as data_versions
 from homeostat.foundation.database import Database, Reader
+from homeostat.foundation.killpoints import passing
 from homeostat.monitoring import incidents, monitors, windows
 from homeostat.monitoring.records import FileLabels, ObserveJob, ObserveResult
 from homeostat.pipelines.engine import Engine, call
@@ -61,7 +62,10 @@ def step(
     seen = call(engine, OBSERVE, job, ObserveResult, label=f"observe {endpoint.name} version {champion.version}")
     if seen.cursor == cursor:
         return False
-    return _keep(database, project, endpoint, job, seen, actor)
+    passing("incident.returned" if seen.findings else "window.returned")
+    kept = _keep(database, project, endpoint, job, seen, actor)
+    passing("incident.raised" if seen.findings else "window.kept")
+    return kept
 
 
 def _file_labels(reader: Reader, name: str | None) -> FileLabels | None:

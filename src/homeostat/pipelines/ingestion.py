@@ -8,6 +8,7 @@ import threading
 from homeostat.data import versions
 from homeostat.data.records import DatasetVersion, IngestResult
 from homeostat.foundation.database import Database
+from homeostat.foundation.killpoints import passing
 from homeostat.pipelines.engine import Engine, call
 
 _one_at_a_time = threading.Lock()  # a dataset has one writer; ingests are short, so one lock serves all
@@ -19,5 +20,6 @@ def ingest(database: Database, engine: Engine, dataset: str, *, project: str, ac
         with database.read(project) as reader:
             job = versions.next_ingest(reader, dataset, database.clock.now())
         result = call(engine, "homeostat.data.ingest:ingest", job, IngestResult, label=f"ingest {dataset}")
+        passing("ingest.returned")
         with database.write(actor=actor, project=project) as tx:
             return versions.record(tx, result)

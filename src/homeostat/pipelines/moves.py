@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from homeostat.foundation import events
 from homeostat.foundation.database import Database, Reader, Transaction
 from homeostat.foundation.errors import HomeostatError
+from homeostat.foundation.killpoints import passing
 from homeostat.foundation.objects import Objects
 from homeostat.pipelines import cache, params, progress, runs, tracked
 from homeostat.pipelines.events import RunFinished, StepFailed
@@ -108,6 +109,8 @@ class Move:
         if not changed and run is now.run:
             return False
         defined = {step.name: step for step in now.pipeline.steps}
+        for step in changed:
+            passing(f"step.{step.step}.{step.state}.before")
         with self._database.write(actor=run.started_by, project=now.project, decision_id=run.decision_id) as tx:
             runs.save_steps(tx, changed)
             for step in changed:
@@ -118,6 +121,8 @@ class Move:
             if run is not now.run:
                 finish(tx, run, now.pipeline)
         now.run, now.steps = run, self._steps
+        for step in changed:
+            passing(f"step.{step.step}.{step.state}.after")
         return True
 
     def _report(self, name: str) -> None:

@@ -13,6 +13,7 @@ from homeostat.data import datasets, labels, versions
 from homeostat.foundation.clock import DAY, Clock
 from homeostat.foundation.database import Database
 from homeostat.foundation.errors import Kind, entry
+from homeostat.foundation.killpoints import passing
 from homeostat.foundation.objects import Objects
 from homeostat.pipelines.engine import Engine
 from homeostat.pipelines.ingestion import ingest as take_in
@@ -97,6 +98,7 @@ def register(database: Database, context: StepContext) -> dict[str, Any]:
             format=trained["format"],
             request=f"package/{trained['package']}",
         )
+    passing("version.registered")
     return {
         "model": model,
         "version": version.number,

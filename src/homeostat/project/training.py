@@ -23,6 +23,7 @@ import polars as pl
 from homeostat.data import training as data_training
 from homeostat.data.records import Dataset
 from homeostat.foundation.errors import HomeostatError
+from homeostat.foundation.killpoints import passing
 from homeostat.monitoring import reference
 from homeostat.monitoring.performance import truth_of
 from homeostat.packages import loader, package
@@ -204,7 +205,9 @@ def _ship(
         ),
         fit_until=chosen.fit_until,
     )
+    passing("package.before")
     digest, _ = package.write(context.stores.objects, manifest, made.files)
+    passing("package.after")
     return {
         "package": digest,
         "run_id": context.run_id,

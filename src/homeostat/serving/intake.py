@@ -13,6 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from homeostat.foundation.database import Database
+from homeostat.foundation.killpoints import passing
 from homeostat.inference import wire
 from homeostat.pipelines.engine import Engine, call
 from homeostat.serving import endpoints, tables
@@ -33,7 +34,9 @@ def step(database: Database, engine: Engine, directory: Path, *, actor: str = "s
     if parts:
         job = IntakeJob(parts=tuple(parts), names=names)
         result = call(engine, "homeostat.serving.intake_table:take", job, IntakeResult, label="intake")
+        passing("intake.returned")
         _remember(database, result, actor)
+        passing("intake.remembered")
         offsets |= result.ends
     for stem, path, sealed in listed:
         if sealed and path.suffix == ".sealed" and not _has_more(path, offsets.get(stem, 0)):

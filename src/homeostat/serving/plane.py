@@ -8,6 +8,7 @@ from pathlib import Path
 from homeostat.foundation.database import Database
 from homeostat.foundation.errors import Kind, entry
 from homeostat.foundation.events import emit
+from homeostat.foundation.killpoints import passing
 from homeostat.inference.wire import Ack
 from homeostat.serving import endpoints, plans
 from homeostat.serving.events import InferenceStarted
@@ -53,7 +54,9 @@ class Plane:
         """Publish the plan and wait until the worker has taken it."""
         with self._mutex:
             epoch = self._publish()
+            passing("plan.written")
             ack = self.supervisor.follow(epoch)
+            passing("plan.followed")
             self._applied = epoch
             return ack
 
