@@ -27,7 +27,7 @@ def test_a_model_is_trained_measured_and_packaged(world: World) -> None:
     assert manifest.dataset_version == ingested["digest"] and manifest.run_id == "3" * 32
     assert made["parity"]["agrees"] and made["format"] == "onnx"
     profile = manifest.profile
-    assert profile is not None and profile.held_out_rows == 750 and profile.misses is not None
+    assert profile is not None and 750 <= profile.held_out_rows < 1000 and profile.misses is not None
     assert profile.metric == "average_precision" and profile.metric_value == made["metrics"]["average_precision"]
     assert profile.metric_low is not None and profile.metric_low < profile.metric_value
     assert made["metrics"]["average_precision"] > 0.6
