@@ -41,8 +41,10 @@ def test_the_function_sees_the_older_rows_and_never_the_label(world: World) -> N
     made = training.train(world.context(), ingested=ingested)
     X, y = sys.modules["homeostat_project"].SEEN[-1]
     assert X.columns == ["km", "hour", "kind"] and isinstance(X, pl.DataFrame)
-    assert len(X) == len(y) == 2250 and y.dtype == np.bool_
-    older = frame.sort("at").head(2250)
+    older = frame.sort("at").head(len(X))
+    assert 2100 < len(X) == len(y) <= 2250 and y.dtype == np.bool_
+    newer = frame.sort("at").tail(-len(X))["at"].cast(pl.Int64)
+    assert older["at"].cast(pl.Int64).max() // DAY < newer.min() // DAY  # cut where a day begins
     assert made["fit_until"] == older["at"].cast(pl.Int64).max()
     assert X["km"].to_list() == pytest.approx(older["km"].to_list())
 

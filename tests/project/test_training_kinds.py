@@ -57,7 +57,7 @@ def test_each_kind_of_label_is_learnt_and_profiled(world: World, label: str, tas
     made = training.train(world.context(), ingested=ingested)
     manifest = package.read_manifest(world.stores.objects, made["package"])
     signature, profile = manifest.signature, manifest.profile
-    assert profile is not None and profile.held_out_rows == 300 and profile.metric_value is not None
+    assert profile is not None and profile.held_out_rows == 320 and profile.metric_value is not None
     assert [(c.kind, c.nullable) for c in signature.inputs] == [("float", False), ("float", True), ("bool", False)]
     assert made["format"] == "onnx" and made["parity"]["agrees"]
     if task == "regression":
