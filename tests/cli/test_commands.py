@@ -114,7 +114,7 @@ def test_bad_rows_are_set_aside_with_the_reason(homeostat: Homeostat, project: P
         "trip_id,at,km,hour,kind,late\nx1,2026-01-01T00:00:00Z,5,3,bus,true\nx2,2026-01-01T01:00:00Z,-4,3,bus,true\n"
     )
     ran = homeostat("data", "add", "trips")
-    assert ran.code == 0 and "1 rows added, 3001 in all" in ran.out and "quarantined 1 rows" in ran.err, ran
+    assert ran.code == 0 and "1 row added, 3001 in all" in ran.out and "quarantined 1 row of" in ran.err, ran
     assert "km" in homeostat("data", "check", "trips").out
     assert "nothing new" in homeostat("data", "add", "trips").err
 

@@ -63,7 +63,7 @@ def add(
     for finding in answer.get("findings") or ():
         output.talk(f"{finding['path']}: {finding['words']}")
     for reason in answer.get("reasons") or ():
-        output.talk(f"quarantined {reason['rows']} rows of {reason['file']}: {reason['rule']}")
+        output.talk(f"quarantined {_rows(reason['rows'])} of {reason['file']}: {reason['rule']}")
     if answer.get("refused"):
         output.error(
             f"dataset {dataset!r}: the new data was not published: {answer['refused']}",
@@ -75,7 +75,7 @@ def add(
     if version is None:
         output.talk("nothing new")
         return
-    print(f"{dataset} version {version['number']}: {version['added']} rows added, {version['rows']} in all")
+    print(f"{dataset} version {version['number']}: {_rows(version['added'])} added, {version['rows']} in all")
 
 
 @data.command("log")
@@ -193,7 +193,7 @@ def label(
     if as_json:
         output.data(taken)
     else:
-        print(f"{len(rows)} labels recorded for {defined['name']}")
+        print(f"{len(rows)} label{'' if len(rows) == 1 else 's'} recorded for {defined['name']}")
 
 
 def labels_of(
@@ -244,6 +244,10 @@ def _value(cell: Any) -> Any:
         return float(cell)
     except ValueError:
         return cell
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"
 
 
 def _example(reason: dict[str, Any]) -> str:
