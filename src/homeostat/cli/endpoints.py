@@ -85,7 +85,7 @@ def predict(endpoint: str, file: Path, key: str | None, flags: dict[str, Any], a
     if as_json:
         output.data(answer)
         return
-    writer = csv.writer(sys.stdout)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["prediction_id", *answer["outputs"]])
     writer.writerows(zip(answer["prediction_ids"], *answer["outputs"].values(), strict=True))
     output.talk(f"answered by version {answer['version']}")
