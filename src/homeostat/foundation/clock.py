@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from homeostat.foundation.errors import Kind, entry
@@ -32,6 +32,7 @@ BAD_TIME = entry(
     "write it as '2026-03-01T12:00:00Z'",
 )
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"us": 1, "ms": 1000, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 
@@ -75,7 +76,7 @@ def parse_duration(value: str | int, *, field: str = "duration") -> int:
     """Microseconds of '90s', '15m', '6h', '3d', '2w'; an int is taken as microseconds already."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d|w)\s*", str(value))
+    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*(us|ms|s|m|h|d|w)\s*", str(value))
     if match is None:
         raise BAD_DURATION(field=field, value=value)
     return round(float(match[1]) * _UNITS[match[2]])
@@ -99,9 +100,13 @@ def parse_time(value: str | int, *, field: str = "at") -> int:
         raise BAD_TIME(field=field, value=value) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * SECOND)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def iso(at: int) -> str:
-    """`at` as ISO 8601 in UTC, to the microsecond, ending in Z."""
-    return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """`at` as ISO 8601 in UTC, to the microsecond, ending in Z; as a number where it lies in no year from 1 to 9999."""
+    try:
+        moment = _EPOCH + timedelta(microseconds=at)
+    except OverflowError:  # data may say anything of its times, and words about it must still be found
+        return f"{at} us"
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

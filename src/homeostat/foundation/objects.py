@@ -6,6 +6,7 @@ renamed, so a reader never meets half of one; in a local folder it is fsynced be
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -62,7 +63,11 @@ class Objects:
                 hasher.update(chunk)
                 yield bytes(chunk)
 
-        obstore.put(self._store, key, hashed())
+        try:
+            obstore.put(self._store, key, hashed())
+        except BaseException:  # the stream broke off: what came of it is nobody's
+            self._drop(key)
+            raise
         digest = hasher.hexdigest()
         if self.root is not None:
             self._settle(self.root / key, self.root / _key(digest))
@@ -83,10 +88,18 @@ class Objects:
             return self.put(iter(lambda: file.read(1 << 20), b""))
 
     def get_bytes(self, digest: str, *, start: int = 0, end: int | None = None) -> bytes:
-        """The object's bytes, or those from `start` to `end`; a whole read is checked against the digest."""
+        """The object's bytes, or those from `start` to `end`; a whole read is checked against the digest.
+
+        A range is cut to the object's length, as a slice is.
+        """
+        if start or end is not None:
+            size = self.size(digest)
+            start, end = min(max(start, 0), size), size if end is None else min(end, size)
+            if start >= end:
+                return b""
         try:
-            if start or end is not None:
-                return bytes(obstore.get_range(self._store, _key(digest), start=start, end=end or self.size(digest)))
+            if end is not None:
+                return bytes(obstore.get_range(self._store, _key(digest), start=start, end=end))
             data = bytes(obstore.get(self._store, _key(digest)).bytes())
         except FileNotFoundError:
             raise MISSING(field="digest", digest=digest) from None
@@ -95,13 +108,17 @@ class Objects:
         return data
 
     def stream(self, digest: str) -> Iterator[bytes]:
-        """The object's bytes in chunks."""
+        """The object's bytes in chunks; raises `objects.corrupt` at the end where they are not those promised."""
         try:
             result = obstore.get(self._store, _key(digest))
         except FileNotFoundError:
             raise MISSING(field="digest", digest=digest) from None
+        hasher = blake3()
         for chunk in result:
+            hasher.update(chunk)
             yield bytes(chunk)
+        if hasher.hexdigest() != digest:
+            raise CORRUPT(field="digest", digest=digest)
 
     def has(self, digest: str) -> bool:
         """Whether the object is there."""
@@ -130,15 +147,25 @@ class Objects:
         return path
 
     def _settle(self, written: Path, final: Path) -> None:
-        with written.open("rb") as file:
-            os.fsync(file.fileno())
-        final.parent.mkdir(parents=True, exist_ok=True)
+        _sync(written)
+        if not final.parent.is_dir():
+            final.parent.mkdir(parents=True, exist_ok=True)
+            _sync(final.parent.parent)
         written.replace(final)
-        folder = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(final.parent)
+
+    def _drop(self, key: str) -> None:
+        with contextlib.suppress(Exception):  # whatever the store says: the error that is on its way matters more
+            obstore.delete(self._store, key)
+
+
+def _sync(path: Path) -> None:
+    """Make a file's content, or the entries of a folder, outlive a loss of power."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _key(digest: str) -> str:

@@ -23,7 +23,7 @@ BAD_SETTING = entry(
     "settings.bad_value", Kind.INVALID, "{name} must be {rule}, not {value!r} (from {origin})", "set it to {example!r}"
 )
 UNREADABLE_FILE = entry(
-    "settings.unreadable_file", Kind.INVALID, "{path} is not valid TOML: {why}", "mend the file, or remove it"
+    "settings.unreadable_file", Kind.INVALID, "{path} cannot be read as settings: {why}", "mend the file, or remove it"
 )
 
 
@@ -125,11 +125,14 @@ def _read_file(cwd: Path) -> tuple[Path | None, dict[str, Any]]:
                 continue
             try:
                 content = tomllib.loads(path.read_text())
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as why:
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as why:
                 raise UNREADABLE_FILE(field=name, path=path, why=why) from None
-            table = content if name == "homeostat.toml" else content.get("tool", {}).get("homeostat")
+            tool = content.get("tool")
+            table = content if name == "homeostat.toml" else tool.get("homeostat") if isinstance(tool, dict) else None
             if table is None:
                 continue
+            if not isinstance(table, dict):
+                raise UNREADABLE_FILE(field=name, path=path, why="tool.homeostat is not a table")
             for key in table:
                 if key not in _BY_NAME:
                     raise UNKNOWN_SETTING(field=key, name=key, origin=path, known=", ".join(_BY_NAME))
@@ -143,11 +146,13 @@ def _parse(setting: Setting, raw: Any, where: str) -> Any:
         raw = str(raw)
     if wanted is bool and isinstance(raw, str) and raw.lower() in ("1", "true", "yes", "on", "0", "false", "no", "off"):
         return raw.lower() in ("1", "true", "yes", "on")
-    if wanted is int and isinstance(raw, str) and raw.strip().isdigit():
-        return int(raw)
-    if type(raw) is wanted and not (isinstance(raw, int) and raw < 0):
+    if wanted is int and isinstance(raw, str) and raw.strip().isdecimal() and len(raw) <= 18:
+        raw = int(raw)
+    most = 65_535 if setting.name.endswith("port") else None
+    if type(raw) is wanted and not (isinstance(raw, int) and (raw < 0 or (most is not None and raw > most))):
         return raw
-    rule = {bool: "true or false", int: "a whole number, zero or more", str: "text"}[wanted]
+    number = "a whole number, zero or more" if most is None else f"a whole number from 0 to {most}"
+    rule = {bool: "true or false", int: number, str: "text"}[wanted]
     raise BAD_SETTING(
         field=setting.name, name=setting.name, rule=rule, value=raw, origin=where, example=setting.default
     )

@@ -1,8 +1,8 @@
 """Versioned tables on delta-rs. Worker-side only: importing it loads deltalake and polars.
 
 A table is named by a path such as "default/datasets/transactions" under one root. Each append is one Delta version and
-carries an app transaction (`writer`, `sequence`): a replay of the same append after a crash is a no-op that returns the
-version the first one made. Which version people see is not decided here but by refs (see `foundation.refs`).
+carries an app transaction (`writer`, `sequence`): a replay of the same append after a crash is a no-op. Which version
+people see is not decided here but by refs (see `foundation.refs`).
 """
 
 from __future__ import annotations
@@ -88,6 +88,11 @@ class Tables:
             if commit.get(key) == value:
                 return int(commit["version"]), {k: v for k, v in commit.items() if isinstance(v, str)}
         return None
+
+    def schema(self, table: str) -> dict[str, pl.DataType]:
+        """The columns of the newest version with their types; none where nothing was appended yet."""
+        opened = self._open(table)
+        return {} if opened is None else dict(pl.scan_delta(opened).collect_schema())
 
     def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:
         """A lazy frame over one version (the newest by default); raises `tables.missing` where there is none."""
