@@ -18,7 +18,7 @@ NO_TOKEN = entry(
     "inference.no_token",
     Kind.UNAUTHENTICATED,
     "the request carries no token",
-    "send the header 'Authorization: Bearer <token>'; `homeostat env` prints yours",
+    "send the header 'Authorization: Bearer <token>'; make a token with: homeostat tokens issue LABEL",
 )
 BAD_TOKEN = entry(
     "inference.bad_token",
@@ -45,7 +45,7 @@ FOREIGN_HOST = entry(
     "inference.foreign_host",
     Kind.DENIED,
     "the Host header {host!r} is not a name of this server",
-    "call it by its address, or start it with --allow-host for this name",
+    "call it by its address, or let it listen on this name: homeostat up --host NAME",
 )
 FOREIGN_ORIGIN = entry(
     "inference.foreign_origin",
