@@ -23,10 +23,13 @@ def status(flags: dict[str, Any], as_json: bool) -> None:
         output.data({**answer, "endpoints": endpoints, "incidents": incidents, "approvals": approvals})
         return
     from homeostat.cli.endpoints import describe
+    from homeostat.project.locate import ends_with_us
 
     output.facts(
         [("control", connection.address), ("inference", answer.get("inference")), ("home", answer.get("home"))]
     )
+    if ends_with_us(connection):
+        output.talk("no server was running: this one ends with this command; to keep one: homeostat up")
     print()
     for endpoint in endpoints:
         open_ones = [i for i in incidents if i["endpoint"] == endpoint["name"]]

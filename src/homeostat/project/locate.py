@@ -88,6 +88,11 @@ def open_connection(settings: Settings, *, start: bool = True) -> Connection:
     return Connection(address, _token(settings, address), settings.project)
 
 
+def ends_with_us(connection: Connection) -> bool:
+    """Whether it leads to the embedded server of this process, which ends when this process ends."""
+    return any(running.ready.get("address") == connection.address for running in _embedded.values())
+
+
 def _embedded_address(settings: Settings) -> str:
     """The address of this process's own server, or of one that took the home while ours was being started."""
     running = _embedded.get(settings.home)
