@@ -141,7 +141,13 @@ class Homeostat:
             for policy in found.policies:
                 schedule = policy.schedule or schedules.get(policy.pipeline or "")
                 policies.define(tx, msgspec.structs.replace(policy, schedule=schedule))
+        self.expect_work()
         self.loop.nudge()
+
+    def expect_work(self) -> None:
+        """Calls are on their way: let the worker server import its libraries (seconds) while they come."""
+        if isinstance(self.engine, Processes):
+            self.engine.warm()
 
 
 def restore(backup: Path, settings: Settings) -> None:

@@ -83,6 +83,7 @@ def register(
 ) -> ModelVersion:
     """Register an uploaded package as the next version; once for each Idempotency-Key, however often it is sent."""
     manifest = read_manifest(caller.home.objects, data.package)
+    caller.home.expect_work()  # a version is registered to be deployed: its gate comes next
     missing = (*data.missing, *(() if manifest.profile or "profile" in data.missing else ("profile",)))
     with caller.write() as tx:
         return versions.register(

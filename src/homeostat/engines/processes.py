@@ -49,6 +49,7 @@ class Processes:
         self._queue: deque[tuple[Call, Future[Outcome]]] = deque()
         self._running: dict[int, Future[Outcome]] = {}
         self._next_id = 0
+        self._wanted = False  # a server was asked for before there is a call
         self._closed = False
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_out, False)
@@ -69,11 +70,18 @@ class Processes:
             if self._closed:
                 raise CLOSED()
             self._queue.append((call, future))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._own_servers, name="homeostat-engine", daemon=True)
-                self._thread.start()
+            self._own()
         self._wake()
         return future
+
+    def warm(self) -> None:
+        """Start the server now, since calls are on their way; it goes again after its idle time if none come."""
+        with self._lock:
+            if self._closed or self._server is not None:
+                return
+            self._wanted = True
+            self._own()
+        self._wake()
 
     def close(self) -> None:
         """Kill the server and its workers; every call that has not ended completes as lost."""
@@ -87,6 +95,12 @@ class Processes:
         os.close(self._wake_in)
         os.close(self._wake_out)
 
+    def _own(self) -> None:
+        """See to the thread that starts servers and speaks with them; call it under the lock."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._own_servers, name="homeostat-engine", daemon=True)
+            self._thread.start()
+
     def _wake(self) -> None:
         try:
             os.write(self._wake_out, b"!")
@@ -95,7 +109,8 @@ class Processes:
 
     def _own_servers(self) -> None:
         while not self._closed:
-            if self._queue:
+            if self._queue or self._wanted:
+                self._wanted = False
                 self._with_server()
             else:
                 select.select([self._wake_in], [], [])
