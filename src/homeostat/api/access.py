@@ -39,7 +39,7 @@ NO_TOKEN = entry(
     "api.no_token",
     Kind.UNAUTHENTICATED,
     "the request carries no token",
-    "send the header 'Authorization: Bearer <token>'; `homeostat env` prints yours",
+    "send the header 'Authorization: Bearer <token>'; make a token with: homeostat tokens issue LABEL",
 )
 CROSS_SITE = entry(
     "api.cross_site",
@@ -61,7 +61,6 @@ WHOLE_HOME = entry(
 )
 
 ANONYMOUS = Principal(name="person:anonymous", kind="person", roles=("admin", "replayer"))
-SESSION_COOKIE = "homeostat_session"
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -149,9 +148,8 @@ def authenticate(home: Homeostat, connection: ASGIConnection[Any, Any, Any, Any]
 
 
 def cookie_name(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    """The session cookie's name. It holds the port, since browsers share cookies between the ports of a host."""
-    port = connection.headers.get("host", "").rpartition(":")[2]
-    return f"{SESSION_COOKIE}_{port}" if port.isdigit() else SESSION_COOKIE
+    """The session cookie's name on this address."""
+    return sign_in.cookie_name(connection.headers.get("host", ""))
 
 
 def hosts_of(home: Homeostat) -> Hosts:

@@ -17,6 +17,7 @@ from homeostat.governance.events import SignedIn, SignedOut, SignInLinkIssued
 from homeostat.governance.records import Principal, Token
 from homeostat.governance.tokens import DISABLED, digest_of_secret, new_secret
 
+SESSION_COOKIE = "homeostat_session"
 LINK_LIFETIME = 10 * MINUTE
 SESSION_LIFETIME = 12 * HOUR
 
@@ -32,6 +33,12 @@ NO_SESSION = entry(
     "the session is not known, has ended or is older than twelve hours",
     "sign in again with a new link",
 )
+
+
+def cookie_name(host: str) -> str:
+    """The session cookie's name for a Host header. It holds the port: browsers share cookies between a host's ports."""
+    port = host.rpartition(":")[2]
+    return f"{SESSION_COOKIE}_{port}" if port.isdigit() else SESSION_COOKIE
 
 
 def issue(tx: Transaction, principal: str, *, issuer: Token | None = None) -> str:
