@@ -25,6 +25,8 @@ LOST = entry(
 )
 CLOSED = entry("engine.closed", Kind.UNAVAILABLE, "the engine is closed and takes no calls", "start Homeostat again")
 
+TRIES = 3  # workers that may die under one call
+
 T = TypeVar("T", bound=Struct)
 
 
@@ -41,11 +43,16 @@ class Engine(Protocol):
 
 
 def call(engine: Engine, function: str, job: Any, answer: type[T], *, label: str = "") -> T:
-    """Run `function(job, stores)` in a worker, wait, and decode its answer; its error is raised here as there."""
+    """Run `function(job, stores)` in a worker, wait, and decode its answer; its error is raised here as there.
+
+    A worker that dies is followed by another, `TRIES` in all, since every function is idempotent; then
+    `engine.worker_lost` is raised.
+    """
     made = Call(function=function, payload=msgspec.msgpack.encode(job), label=label or function)
-    outcome = engine.submit(made).result()
-    if outcome.state == "succeeded":
-        return msgspec.msgpack.decode(outcome.result, type=answer)
-    if outcome.state == "lost":
-        raise LOST(label=made.label)
-    raise from_dict(outcome.error or {})
+    for _ in range(TRIES):
+        outcome = engine.submit(made).result()
+        if outcome.state == "succeeded":
+            return msgspec.msgpack.decode(outcome.result, type=answer)
+        if outcome.state == "failed":
+            raise from_dict(outcome.error or {})
+    raise LOST(label=made.label)
