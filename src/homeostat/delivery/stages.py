@@ -82,9 +82,9 @@ class Stages:
             rollout = definitions.rollout_of(reader, deployment.endpoint)
         if self._looked.get(deployment.id, -1) == endpoint.watermark:
             return False
-        self._looked[deployment.id] = endpoint.watermark
         deployment, elapsed = self._elapsed(project, deployment, endpoint)
         evidence = self._evidence(project, deployment, endpoint, rollout)
+        self._looked[deployment.id] = endpoint.watermark  # only now: evidence that could not be read is asked for again
         if deployment.stage == "shadow":
             judged = rollouts.judge_shadow(evidence, rollout, run_out=elapsed >= rollout.shadow_for)
         else:
@@ -191,9 +191,9 @@ class Stages:
             rollout = definitions.rollout_of(reader, deployment.endpoint)
         if self._looked.get(deployment.id, -1) == endpoint.watermark:
             return False
-        self._looked[deployment.id] = endpoint.watermark
         deployment, elapsed = self._elapsed(project, deployment, endpoint)
         evidence = self._evidence(project, deployment, endpoint, rollout)
+        self._looked[deployment.id] = endpoint.watermark  # only now: evidence that could not be read is asked for again
         reading = next((a for a in evidence.arms if a.arm == "candidate"), None)
         if reading is not None and reading.requests >= 20 and reading.errors * 2 > reading.requests:
             words = f"{reading.errors} of {reading.requests} requests failed after it took over"
