@@ -80,9 +80,8 @@ class Homeostat:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = _take_lock(home)
         clock = clock or SystemClock()
-        database = Database(settings.database_url, clock)
+        database = Database(settings.database_url, clock, key=events.key_at(home / "audit.key"))
         migrations.prepare(database)
-        events.use_key(home / "audit.key")
         objects = Objects(settings.objects_url)
         token = _bootstrap(database, home)
         engine = Processes(
@@ -159,7 +158,7 @@ def migrate(settings: Settings) -> str:
     """Bring the home's database up to this version, after a backup; says what was done."""
     lock = _take_lock(settings.home)
     try:
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, key=events.key_at(settings.home / "audit.key"))
         try:
             added = migrations.prepare(database)
         finally:

@@ -97,11 +97,12 @@ def test_a_follower_goes_on_where_it_was(database: Database) -> None:
         assert events.cursor(reader, "another") == 0
 
 
-def test_without_the_key_a_chain_cannot_be_sealed_again(database: Database, tmp_path: Path) -> None:
-    before = events._KEY
+def test_without_the_key_a_chain_cannot_be_sealed_again(database: Database, path: Path, tmp_path: Path) -> None:
+    key = events.key_at(tmp_path / "audit.key")
+    assert (tmp_path / "audit.key").stat().st_mode & 0o777 == 0o600
+    assert key == events.key_at(tmp_path / "audit.key") and len(key) == 32
+    other = Database(f"sqlite:///{path}", key=key)
     try:
-        events.use_key(tmp_path / "audit.key")
-        assert (tmp_path / "audit.key").stat().st_mode & 0o777 == 0o600
-        assert verify(database).first_bad == 1
+        assert verify(other).first_bad == 1
     finally:
-        events._KEY = before
+        other.close()

@@ -17,9 +17,10 @@ from homeostat.foundation.database import Database, Reader, Transaction
 from homeostat.foundation.errors import from_dict
 from homeostat.foundation.ids import digest_of, new_id
 from homeostat.foundation.killpoints import passing
+from homeostat.pipelines import runs as pipeline_runs
 from homeostat.pipelines.engine import Engine
 from homeostat.pipelines.ingestion import ingest
-from homeostat.pipelines.records import Call, Outcome
+from homeostat.pipelines.records import Call, Features, Outcome
 from homeostat.registry import versions as model_versions
 from homeostat.serving import endpoints
 
@@ -71,11 +72,12 @@ class Asking:
             champion = endpoint.arm("champion")
             against = None if champion is None or champion.version == deployment.version else champion.version
             dataset, newest = _data_of(reader, gate)
+            version = model_versions.get(reader, deployment.model, deployment.version)
             return EvaluateJob(
                 project=project,
                 endpoint=deployment.endpoint,
                 gate=gates.complete(gate, deployment.rule),
-                package=model_versions.get(reader, deployment.model, deployment.version).package,
+                package=version.package,
                 version=deployment.version,
                 champion=against,
                 champion_package=None
@@ -87,12 +89,13 @@ class Asking:
                 known_at=endpoints.event_now(endpoint, self.database.clock.now()),
                 since=deployment.data_since,
                 host=self.stages.plane.supervisor.host,
+                features=_features(reader, version.run_id),
             )
 
     def _judge(self, project: str, deployment: Deployment, result: EvaluateResult) -> None:
         passing("gate.returned")
         with self.database.write(actor=ACTOR, project=project, decision_id=deployment.decision_id) as tx:
-            evaluation = gates.bless(self._evaluation(tx, deployment, result))
+            evaluation = gates.bless(tx, self._evaluation(tx, deployment, result))
             deployments.save_evaluation(tx, evaluation)
             words = "; ".join(check.summary for check in result.checks if check.verdict == result.verdict)
             tries = int(deployment.evidence.get("inconclusive", 0)) + (result.verdict == "inconclusive")
@@ -158,6 +161,19 @@ class Asking:
             evidence = deployment.evidence | {"first_asked_at": first}
             deployments.move(tx, deployment, state="gating", evidence=evidence, event_at=now)
         return True
+
+
+def _features(reader: Reader, run_id: str | None) -> Features | None:
+    """The project's steps that the version was trained behind, over the newest version of every dataset they take."""
+    found = None if run_id is None else pipeline_runs.features(reader, run_id)
+    if found is None:
+        return None
+    taken = [
+        step.settings["dataset"] for step in found.pipeline.steps if isinstance(step.settings.get("dataset"), dict)
+    ]
+    names = sorted({str(dataset["name"]) for dataset in taken})
+    newest = {name: versions.get(reader, name).delta_version for name in names}
+    return msgspec.structs.replace(found, versions=newest)
 
 
 def _data_of(reader: Reader, gate: Gate) -> tuple[Dataset | None, DatasetVersion | None]:

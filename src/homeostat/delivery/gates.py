@@ -11,6 +11,7 @@ import msgspec
 
 from homeostat.delivery import definitions
 from homeostat.delivery.records import CheckDefinition, Evaluation, Gate
+from homeostat.foundation.database import Reader
 from homeostat.foundation.errors import Kind, entry
 from homeostat.foundation.events import seal
 
@@ -33,26 +34,26 @@ def complete(gate: Gate, rule: str) -> Gate:
     return msgspec.structs.replace(gate, checks=tuple(checks))
 
 
-def bless(evaluation: Evaluation) -> Evaluation:
+def bless(reader: Reader, evaluation: Evaluation) -> Evaluation:
     """Seal a passed evaluation; anything else comes back as it is."""
     if evaluation.verdict != "passed":
         return evaluation
-    return msgspec.structs.replace(evaluation, blessing=_seal(evaluation))
+    return msgspec.structs.replace(evaluation, blessing=_seal(reader, evaluation))
 
 
-def require_blessing(evaluation: Evaluation, *, package: str, gate: Gate) -> None:
+def require_blessing(reader: Reader, evaluation: Evaluation, *, package: str, gate: Gate) -> None:
     """Raise `delivery.not_blessed` unless the evaluation's seal holds for this very package and this very gate."""
     holds = (
         evaluation.blessing is not None
         and evaluation.package == package
         and evaluation.gate_digest == definitions.gate_digest(gate)
-        and hmac.compare_digest(evaluation.blessing, _seal(evaluation))
+        and hmac.compare_digest(evaluation.blessing, _seal(reader, evaluation))
     )
     if not holds:
         values = {"version": evaluation.version, "model": evaluation.model, "endpoint": evaluation.endpoint}
         raise NOT_BLESSED(field="version", **values)
 
 
-def _seal(evaluation: Evaluation) -> str:
+def _seal(reader: Reader, evaluation: Evaluation) -> str:
     bound = (evaluation.verdict, evaluation.package, evaluation.data_digest, evaluation.gate_digest)
-    return seal(msgspec.json.encode((evaluation.id, evaluation.endpoint, evaluation.version, *bound)))
+    return seal(reader, msgspec.json.encode((evaluation.id, evaluation.endpoint, evaluation.version, *bound)))

@@ -36,7 +36,7 @@ class Stages:
         endpoint = endpoints.get(tx, deployment.endpoint)
         package = model_versions.get(tx, deployment.model, deployment.version).package
         gate = definitions.gate_of(tx, deployment.endpoint)
-        gates.require_blessing(evaluation, package=package, gate=gate)
+        gates.require_blessing(tx, evaluation, package=package, gate=gate)
         champion = endpoint.arm("champion")
         rollout = definitions.rollout_of(tx, deployment.endpoint)
         at_gate = next((c.evidence for c in evaluation.checks if c.check == "champion"), {})

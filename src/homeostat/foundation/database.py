@@ -46,9 +46,14 @@ _LARGEST_GROUP = 256
 class Reader:
     """A consistent view of one project's rows. Use it on the thread that opened it."""
 
-    def __init__(self, connection: Connection, project: str) -> None:
+    def __init__(self, connection: Connection, project: str, key: bytes) -> None:
         self.connection = connection
         self.project = project
+        self.key = key  # seals the audit chain and blessings; see `foundation.events`
+
+    def inside(self, project: str) -> Reader:
+        """The same snapshot, seen from another project."""
+        return Reader(self.connection, project, self.key)
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run a Core statement; `parameters` is a mapping, or a list of them for many rows."""
@@ -67,13 +72,14 @@ class Transaction(Reader):
         self,
         connection: Connection,
         project: str,
+        key: bytes,
         *,
         actor: str,
         at: int,
         reason: str | None = None,
         decision_id: str | None = None,
     ) -> None:
-        super().__init__(connection, project)
+        super().__init__(connection, project, key)
         self.actor = actor
         self.at = at
         self.reason = reason
@@ -92,11 +98,12 @@ class _Group:
 class Database:
     """One SQLite file in WAL mode. Thread-safe; a process that writes holds the home's lock (see `app`)."""
 
-    def __init__(self, url: str, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, clock: Clock | None = None, *, key: bytes = b"\0" * 32) -> None:
         if not url.startswith("sqlite:///"):
             raise UNSUPPORTED(field="database", url=url.split("@")[-1])
         self.url = url
         self.clock = clock or SystemClock()
+        self.key = key  # 32 bytes; a home keeps its own in `audit.key`
         self.engine = _sqlite_engine(url)
         self._writer: Connection | None = None
         self._mutex = threading.Lock()
@@ -110,7 +117,7 @@ class Database:
     def read(self, project: str = "default") -> Iterator[Reader]:
         """A read-only snapshot; sees every write that had returned before it was opened."""
         with self.engine.connect() as connection, connection.begin():
-            yield Reader(connection, project)
+            yield Reader(connection, project, self.key)
 
     @contextmanager
     def write(
@@ -131,7 +138,7 @@ class Database:
             group = self._group
             assert group is not None
             transaction = Transaction(
-                connection, project, actor=actor, at=self.clock.now(), reason=reason, decision_id=decision_id
+                connection, project, self.key, actor=actor, at=self.clock.now(), reason=reason, decision_id=decision_id
             )
             with connection.begin_nested():
                 yield transaction

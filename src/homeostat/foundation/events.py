@@ -61,7 +61,6 @@ event_cursors = sa.Table(
 )
 
 GENESIS = "0" * 64
-_KEY = blake3(b"homeostat audit chain").digest()
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -100,16 +99,15 @@ class Verification(Struct, frozen=True, kw_only=True):
     head: str = GENESIS
 
 
-def use_key(path: Path) -> None:
-    """Seal and verify with the key kept at `path`, made on first use (32 random bytes, mode 0600)."""
-    global _KEY
+def key_at(path: Path) -> bytes:
+    """The key kept at `path`, made on first use: 32 random bytes, mode 0600."""
     if not path.exists():
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(os.urandom(32))
             file.flush()
             os.fsync(file.fileno())
-    _KEY = path.read_bytes()
+    return path.read_bytes()
 
 
 def kind_of(event: Event | type[Event]) -> str:
@@ -117,9 +115,9 @@ def kind_of(event: Event | type[Event]) -> str:
     return str(event.__struct_config__.tag)
 
 
-def seal(content: bytes) -> str:
+def seal(reader: Reader, content: bytes) -> str:
     """A keyed digest that only this home can make: for blessings, which must not be forged in the database."""
-    return blake3(b"blessing\0" + content, key=_KEY).hexdigest()
+    return blake3(b"blessing\0" + content, key=reader.key).hexdigest()
 
 
 def emit(tx: Transaction, event: Event, *, reason: str | None = None, decision_id: str | None = None) -> int:
@@ -138,7 +136,7 @@ def emit(tx: Transaction, event: Event, *, reason: str | None = None, decision_i
         "payload_digest": _digest(salt, payload),
         "prev_hash": head or GENESIS,
     }
-    row["hash"] = _seal(row)
+    row["hash"] = _seal(row, tx.key)
     key = tx.execute(sa.insert(events).values(row)).inserted_primary_key
     assert key is not None
     seq = int(key[0])
@@ -200,7 +198,7 @@ def verify(reader: Reader) -> Verification:
     )
     last = 0
     for row in reader.execute(query.order_by(events.c.seq)).mappings():
-        why = _fault(row, previous, last)
+        why = _fault(row, previous, last, reader.key)
         if why:
             return Verification(checked=checked, intact=False, first_bad=row["seq"], why=why, head=previous)
         previous, last, checked = row["hash"], row["seq"], checked + 1
@@ -211,12 +209,12 @@ def verify(reader: Reader) -> Verification:
     return Verification(checked=checked, intact=True, head=previous)
 
 
-def _fault(row: Any, previous: str, last: int) -> str | None:
+def _fault(row: Any, previous: str, last: int, key: bytes) -> str | None:
     if row["seq"] != last + 1:
         return f"entries {last + 1} to {row['seq'] - 1} are missing"
     if row["prev_hash"] != previous:
         return "it does not follow the entry before it"
-    if row["hash"] != _seal(row):
+    if row["hash"] != _seal(row, key):
         return "its seal does not match its content"
     if row["payload"] is not None:
         whole = isinstance(row["salt"], bytes) and isinstance(row["payload"], bytes)
@@ -225,9 +223,9 @@ def _fault(row: Any, previous: str, last: int) -> str | None:
     return None
 
 
-def _seal(row: Any) -> str:
+def _seal(row: Any, key: bytes) -> str:
     names = ("at", "project", "kind", "subject", "actor", "reason", "decision_id", "payload_digest", "prev_hash")
-    return blake3(msgspec.json.encode([row[name] for name in names]), key=_KEY).hexdigest()
+    return blake3(msgspec.json.encode([row[name] for name in names]), key=key).hexdigest()
 
 
 def _digest(salt: bytes, payload: bytes) -> str:

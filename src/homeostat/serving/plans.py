@@ -26,7 +26,7 @@ def build(reader: Reader, objects: Path, *, now: int, open_access: bool = False)
     """The plan as the database says it should be."""
     planned: list[EndpointPlan] = []
     for project in endpoints.projects(reader):
-        inside = Reader(reader.connection, project)
+        inside = reader.inside(project)
         planned += [_endpoint_plan(inside, endpoint) for endpoint in endpoints.listing(inside) if endpoint.arms]
     return Plan(
         epoch=endpoints.current_epoch(reader),
