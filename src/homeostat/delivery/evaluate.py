@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from homeostat.data import training
+from homeostat.data.records import Dataset
 from homeostat.delivery import loads
 from homeostat.delivery.records import CheckDefinition, CheckResult, EvaluateJob, EvaluateResult, Verdict
 from homeostat.foundation.killpoints import passing
@@ -23,6 +24,7 @@ from homeostat.monitoring.metrics import LOWER_IS_BETTER, measure
 from homeostat.monitoring.performance import truth_of
 from homeostat.packages import loader, package
 from homeostat.packages.records import Manifest
+from homeostat.pipelines import features
 
 _NEWEST = 20_000
 _RESAMPLES = 400
@@ -104,10 +106,20 @@ def _newest_rows(job: EvaluateJob, stores: Stores, manifest: Manifest, champion:
         return pl.DataFrame()
     learnt = [m.fit_until for m in (manifest, champion) if m is not None and m.fit_until is not None]
     since = max([*(at + 1 for at in learnt), job.since or 0])
-    frame: pl.DataFrame = training.rows(
-        stores, job.project, job.dataset, job.delta_version, known_at=job.known_at, since=since or None
-    )
-    return frame.tail(_NEWEST)
+    if job.features is None:
+        frame: pl.DataFrame = training.rows(
+            stores, job.project, job.dataset, job.delta_version, known_at=job.known_at, since=since or None
+        )
+        return frame.tail(_NEWEST)
+
+    def read(dataset: Dataset, delta_version: int) -> pl.DataFrame:
+        if dataset.label is None:
+            return training.table(stores, job.project, dataset, delta_version)
+        return training.rows(stores, job.project, dataset, delta_version, known_at=job.known_at)
+
+    # the steps may look back, so they are given the older rows too, and what they make of those is left out
+    made = features.make(job.features, read, stores).filter(pl.col("event_at") >= since)
+    return made.filter(pl.col(job.dataset.label).is_not_null()).sort("event_at").tail(_NEWEST)
 
 
 def _on_rows(check: CheckDefinition, job: EvaluateJob, manifest: Manifest, rows: _Rows) -> CheckResult:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from homeostat.data.records import Dataset
+from homeostat.pipelines.records import Features
 
 Verdict = Literal["passed", "refused", "not_enough_evidence", "inconclusive"]
 
@@ -124,6 +125,7 @@ class EvaluateJob(Struct, frozen=True, kw_only=True):
     known_at: int
     since: int | None = None
     host: str = "127.0.0.1"
+    features: Features | None = None  # the steps that make the dataset's rows into what the version takes
 
 
 class EvaluateResult(Struct, frozen=True, kw_only=True):

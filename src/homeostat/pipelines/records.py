@@ -116,6 +116,19 @@ class StepResult(Struct, frozen=True, kw_only=True):
     value: dict[str, Any] | None = None
 
 
+class Features(Struct, frozen=True, kw_only=True):
+    """The steps of a project that stand between its datasets and a training, as one run ran them.
+
+    `step` is the one whose frame was trained on, `versions` the Delta version of each dataset to make it from now.
+    """
+
+    pipeline: Pipeline
+    step: str
+    run: str
+    params: dict[str, Any] = {}
+    versions: dict[str, int] = {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepContext:
     """What a platform step is told besides its inputs, and the one argument of a control action.

@@ -14,7 +14,7 @@ from homeostat.foundation.errors import Kind, entry
 from homeostat.foundation.ids import new_id
 from homeostat.pipelines import definitions, params, tables
 from homeostat.pipelines.events import RunStarted
-from homeostat.pipelines.records import Pipeline, PipelineRun, PipelineState, StepRun
+from homeostat.pipelines.records import Features, Pipeline, PipelineRun, PipelineState, StepRun
 
 NO_RUN = entry(
     "pipelines.no_run",
@@ -101,6 +101,26 @@ def of_decision(reader: Reader, decision_id: str) -> PipelineRun | None:
     query = sa.select(table).where(table.c.project == reader.project, table.c.decision_id == decision_id)
     found = _runs(reader.execute(query).mappings())
     return found[0] if found else None
+
+
+def of_step(reader: Reader, step_run_id: str) -> PipelineRun | None:
+    """The run that a step run belongs to (a tracked run has the id of its step run), or None."""
+    table = tables.step_runs
+    query = sa.select(table.c.pipeline_run_id).where(table.c.project == reader.project, table.c.id == step_run_id)
+    found = reader.execute(query).scalar()
+    return None if found is None else get(reader, found)
+
+
+def features(reader: Reader, step_run_id: str) -> Features | None:
+    """The project's steps before the training that this step run was; None where it read its dataset as it is."""
+    run = of_step(reader, step_run_id)
+    if run is None:
+        return None
+    pipeline = definition(reader, run.id)
+    training = next((step for step in pipeline.steps if "frame" in step.inputs and step.settings.get("tracked")), None)
+    if training is None:
+        return None
+    return Features(pipeline=pipeline, step=training.inputs["frame"], run=run.id, params=run.params)
 
 
 def projects(reader: Reader) -> list[str]:
