@@ -21,6 +21,7 @@ from homeostat.app import LOCAL_USER, LOOPBACK, Homeostat
 from homeostat.foundation.errors import Kind, entry
 from homeostat.foundation.settings import Settings
 from homeostat.governance import sign_in
+from homeostat.ui.screens import handlers
 
 PORT_TAKEN = entry(
     "serve.port_taken",
@@ -37,7 +38,11 @@ def serve(settings: Settings, *, parent_fd: int | None = None, as_json: bool = F
     try:
         address = f"http://{settings.host}:{listening.getsockname()[1]}"
         home.address = address
-        server = _Server(uvicorn.Config(_application(home), log_level="warning", lifespan="on", access_log=False))
+        server = _Server(
+            uvicorn.Config(
+                create(home, extra_handlers=handlers(home)), log_level="warning", lifespan="on", access_log=False
+            )
+        )
         server.on_ready = lambda: _ready(home, address, as_json)
         server.on_stop = lambda: setattr(home, "stopping", True)
         if parent_fd is not None:
@@ -66,14 +71,6 @@ class _Server(uvicorn.Server):
         if self.on_stop is not None:
             self.on_stop()  # live streams end by themselves, or the server would wait for them for ever
         await super().shutdown(sockets)
-
-
-def _application(home: Homeostat) -> Any:
-    try:
-        from homeostat.ui.screens import handlers
-    except ImportError:
-        return create(home)
-    return create(home, extra_handlers=handlers(home))
 
 
 def _ready(home: Homeostat, address: str, as_json: bool) -> None:
