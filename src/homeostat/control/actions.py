@@ -30,7 +30,7 @@ def enter(
     tx: Transaction, endpoint: str, policy: Policy, verdict: Verdict, facts: Facts, incident: Incident | None
 ) -> Decision:
     """Write a decision into the ledger, in the state the policy's mode gives it, and ask people where it says so."""
-    about = f"incident/{incident.id}" if incident else f"schedule/{facts.learnt_at}"
+    about = f"incident/{incident.id}" if incident else f"schedule/{verdict.inputs.get('learnt_at')}"
     asked = verdict.action == "ask" or policy.mode == "ask" or verdict.action in policy.ask
     state: DecisionState = "approved"
     if verdict.action == "abstain" or policy.mode == "observe":

@@ -222,9 +222,12 @@ class Loop:
         return moved
 
     def _acting(self, tx: Transaction, endpoint: str) -> bool:
-        """One action at a time: a decision under way or waiting for a person, or a deployment on its way."""
+        """One action at a time: a decision under way or waiting for a person, or a deployment on its way.
+
+        A question ("a person should look") is no action: what can be done goes on while it waits for its answer.
+        """
         open_ones = decisions.listing(tx, f"endpoint/{endpoint}", state=("waiting", "approved", "acting"))
-        return bool(open_ones) or self.releases.under_way(tx, endpoint)
+        return any(d.verdict != "ask" for d in open_ones) or self.releases.under_way(tx, endpoint)
 
     def _deploy_what_was_run(self, project: str) -> bool:
         """A pipeline that a person or a schedule ran, and that made a version, goes to the gate of its endpoint."""
