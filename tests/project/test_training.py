@@ -71,6 +71,16 @@ def test_after_a_change_the_better_of_two_candidates_ships(world: World) -> None
     assert manifest.fit_until is not None and manifest.fit_until > START + 20 * DAY
 
 
+@pytest.mark.parametrize("change_day", [None, 20])
+def test_days_to_hold_out_are_days_after_a_change_too(world: World, change_day: int | None) -> None:
+    frame = trips(rows=6000, change_day=change_day)
+    change_at = None if change_day is None else START + change_day * DAY
+    ingested = world.take_in(frame) | {"change_at": change_at, "learn_from": "all"}
+    made = training.train(world.context(held_out=5 * DAY), ingested=ingested)
+    held_out = frame.filter(pl.col("at").cast(pl.Int64) >= START + 25 * DAY)
+    assert made["params"]["held_out_rows"] == held_out.height
+
+
 def test_a_repeated_training_writes_the_same_model(world: World) -> None:
     ingested = world.take_in(trips(1000))
     first, second = (training.train(world.context(), ingested=ingested) for _ in range(2))

@@ -67,8 +67,7 @@ def train(context: StepContext, *, ingested: dict[str, Any], frame: pl.DataFrame
         params=dict(context.params),
     )
     change_at = ingested.get("change_at")
-    share = _share(labelled, settings["held_out"])
-    older, newer = _split(labelled, spec, share, settings["window"], change_at)
+    older, newer = _split(labelled, spec, settings["held_out"], settings["window"], change_at)
     wanted = ingested.get("learn_from") or settings["learn_from"]
     fitted = _candidates(_function(context, spec.function), spec, older, newer, wanted, change_at)
     chosen = fitted[0]
@@ -82,6 +81,8 @@ def train(context: StepContext, *, ingested: dict[str, Any], frame: pl.DataFrame
 
 
 def _rows(context: StepContext, dataset: Dataset, ingested: dict[str, Any]) -> pl.DataFrame:
+    if dataset.label is None:
+        return data_training.table(context.stores, context.project, dataset, ingested["delta_version"])
     return data_training.rows(
         context.stores,
         context.project,
@@ -113,14 +114,14 @@ def _share(frame: pl.DataFrame, held_out: float) -> float:
 
 
 def _split(
-    frame: pl.DataFrame, spec: Spec, share: float, window: int, change_at: int | None
+    frame: pl.DataFrame, spec: Spec, held_out: float, window: int, change_at: int | None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Older rows to learn from and newer ones to measure on; after a change the newer ones are of after the change."""
     if change_at is None:
-        return data_training.split(frame, share, window=window)
+        return data_training.split(frame, _share(frame, held_out), window=window)
     after = frame.filter(pl.col("event_at") >= change_at)
     before = frame.filter(pl.col("event_at") < change_at)
-    older, newer = data_training.split(after, _enough(after, spec, share), window=window)
+    older, newer = data_training.split(after, _enough(after, spec, _share(after, held_out)), window=window)
     return pl.concat([before, older]), newer
 
 
