@@ -153,6 +153,30 @@ def test_an_older_database_gains_what_is_missing_after_a_backup(tmp_path: Path) 
         database.close()
 
 
+def test_an_older_database_gains_indexes_and_columns_with_a_default(tmp_path: Path) -> None:
+    from homeostat.serving import tables
+
+    path = tmp_path / "homeostat.db"
+    database = Database(f"sqlite:///{path}")
+    migrations.prepare(database)
+    database.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("DROP INDEX ix_events_kind")
+        raw.execute("ALTER TABLE endpoints DROP COLUMN predictions")
+        raw.execute("INSERT INTO endpoints VALUES ('e', 'default', 'fraud', 'fraud', 1, x'5b5d', 0, 0, NULL, 0)")
+        raw.execute("UPDATE schema_state SET digest = 'of an older version'")
+    raw.close()
+    database = Database(f"sqlite:///{path}")
+    try:
+        assert sorted(migrations.prepare(database)) == ["endpoints.predictions", "ix_events_kind"]
+        assert "ix_events_kind" in {i["name"] for i in sa.inspect(database.engine).get_indexes("events")}
+        with database.read() as reader:
+            assert reader.execute(sa.select(tables.endpoints.c.predictions)).scalar() == 0
+        assert migrations.prepare(database) == []
+    finally:
+        database.close()
+
+
 def test_a_schema_that_needs_more_than_additions_waits_for_a_person(tmp_path: Path) -> None:
     path = tmp_path / "homeostat.db"
     database = Database(f"sqlite:///{path}")
