@@ -46,6 +46,16 @@ def _moved(name: str, p: Payload) -> str:
     return f"{said}: {summary}" if summary and not summary.startswith(f"version {p['version']} ") else said
 
 
+def _held(name: str, p: Payload) -> str:
+    """A pass in short, anything else with every check's sentence."""
+    verdict = VERDICTS.get(p["verdict"], p["verdict"])
+    summary = str(p["summary"])
+    if p["verdict"] == "passed":
+        summary, _, more = summary.partition("; ")
+        summary += "; and more" if more else ""
+    return f"{name}: version {p['version']} {verdict}: {summary}"
+
+
 def _ended(name: str, p: Payload) -> str:
     if p["state"] != "succeeded":
         return f"pipeline {name} {p['state']}: {p.get('error') or 'no reason was given'}"
@@ -93,7 +103,7 @@ _TELL: dict[str, tuple[str, Callable[[str, Payload], str], Callable[[str, Payloa
     ),
     "delivery.evaluated": (
         "gate",
-        lambda n, p: f"{n}: version {p['version']} {VERDICTS.get(p['verdict'], p['verdict'])}: {p['summary']}",
+        _held,
         lambda n, p: f"/evaluations/{p['evaluation']}",
     ),
     "delivery.deployment_moved": ("release", _moved, lambda n, p: f"/deployments/{p['deployment']}"),
@@ -138,6 +148,11 @@ def tell(event: Recorded) -> Told | None:
     """The event as a sentence; None where nobody needs to be told, or its payload was erased."""
     if event.kind not in _TELL or event.payload is None:
         return None
+    # The question about a decision, and its answer, are told by the approval.
+    if event.kind == "governance.decision_recorded" and event.payload.get("state") == "waiting":
+        return None
+    if event.kind == "governance.decision_moved" and event.payload.get("state") in ("approved", "rejected"):
+        return None
     kind, words, href = _TELL[event.kind]
     name = event.subject.partition("/")[2].partition("/")[0]
     try:
@@ -159,5 +174,5 @@ def tell(event: Recorded) -> Told | None:
 
 def newest(reader: Reader, limit: int, subject: str | None = None) -> list[Told]:
     """The newest happenings worth telling, newest first."""
-    found = events.read_after(reader, kinds=_TELL, subject=subject, newest_first=True, limit=limit)
-    return [told for event in found if (told := tell(event)) is not None]
+    found = events.read_after(reader, kinds=_TELL, subject=subject, newest_first=True, limit=2 * limit)
+    return [told for event in found if (told := tell(event)) is not None][:limit]
