@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +11,10 @@ from project_world import START, World
 from homeostat.foundation.clock import DAY
 from homeostat.foundation.errors import HomeostatError
 from homeostat.packages import package
+from homeostat.pipelines import features
+from homeostat.pipelines.records import Features
 from homeostat.project import training
+from homeostat.project.load import load
 
 HEAD = """
 import homeostat as hs
@@ -93,3 +97,22 @@ def test_a_step_hands_its_frame_to_training(world: World) -> None:
     with pytest.raises(HomeostatError) as caught:
         training.train(world.context(), ingested=ingested, frame=before.drop("rare"))
     assert caught.value.code == "training.no_column" and "rare" in str(caught.value)
+
+
+def test_newer_rows_go_through_the_same_steps_with_the_params_of_the_run(world: World) -> None:
+    world.path.write_text(
+        HEAD.format(label="rare")
+        + "@hs.step\ndef before(rows, *, days: int = 1):\n    return rows.with_columns(earlier=rows['a'].shift(days))\n"
+        + "@hs.step\ndef kept(before, rows):\n    return before.drop_nulls('earlier').head(len(rows) - 5)\n"
+        + "@hs.model(kept, inputs=['earlier'])\ndef m(X, y):\n    return None"
+    )
+    ingested = world.take_in(frame(), name="rows")
+    code = world.stores.objects.put_file(world.path)
+    pipeline = msgspec.structs.replace(load(world.path).pipelines[0], code=code)
+    asked = Features(pipeline=pipeline, step="kept", run="1" * 32, params={"days": 3}, versions={"rows": 0})
+    context = world.context(step="rows_rows")
+    made = features.make(asked, lambda _, version: training.rows(context, ingested=ingested), world.stores)
+    assert made.height == 1195 and made["earlier"][0] == pytest.approx(frame()["a"][0])
+    with pytest.raises(HomeostatError) as caught:
+        features.make(msgspec.structs.replace(asked, params={"days": "x"}), lambda *_: frame(), world.stores)
+    assert caught.value.code == "pipelines.step_error" and "project.py, line 9" in str(caught.value)
