@@ -69,7 +69,7 @@ def on_schedule(policy: Policy, facts: Facts) -> Verdict | None:
     since = max(facts.learnt_at, facts.last_action_at or 0)
     if facts.now - since < policy.schedule:
         return None
-    words = f"Retrain: it is {format_duration(facts.now - since)} since it last learnt, and the schedule says so"
+    words = f"Retrain: it is {format_duration(facts.now - since)} since it last learnt, and the schedule says so."
     return Verdict(
         action="retrain",
         rule=f"retrain every {format_duration(policy.schedule)}",
