@@ -163,42 +163,6 @@ def model(
     """
 
     def declare(function: F) -> F:
-        edges, params = _arguments(function, "step", "transactions, *, days: int = 7")
-        if not edges:
-            raise _bad_function(function, "step", "it takes no input", "transactions")
-        collector().add(StepDeclaration(name=_name(function), inputs=tuple(edges), params=params, cache=cache))
-        return function
-
-    return declare if function is None else declare(function)
-
-
-def model(
-    data: Dataset | Function,
-    *,
-    name: str | None = None,
-    inputs: Sequence[str] | None = None,
-    task: Task = "classification",
-    metric: str | None = None,
-    threshold: float | Literal["f1"] | None = None,
-    held_out: float | str = 0.25,
-    gate: Sequence[CheckDefinition] | None = None,
-    rollout: RolloutDefinition | None = None,
-    respond: Policy | None = None,
-    schedule: str | int | None = None,
-) -> Callable[[F], F]:
-    """Declare a model: a function `f(X, y, *, params) -> fitted estimator`.
-
-    `data` is a dataset, or a step that makes a frame of one. X is a polars DataFrame of `inputs` (default: every column
-    but key, time and label), y a numpy array; both hold the older rows only, since the newest ones (`held_out`: a
-    share, or a duration such as '7d', cut where a monitoring window begins) measure the result. `metric` is what the
-    gate and the monitors look at: 'balanced_accuracy', or 'mae' in regression, unless
-    said. `threshold` is the score from which the answer is the positive class: a number; 'f1' for the best F1 on the
-    held-out rows; by default 0.5 when positives are 20% to 80% of the rows, else 'f1'. `gate` defaults to
-    `[champion()]`, `rollout` to `canary()`, `respond` to `automatic()`. `schedule` ('7d') runs the pipeline that often.
-    The endpoint has the model's name.
-    """
-
-    def declare(function: F) -> F:
         edges, params = _arguments(function, "model", "X, y, *, trees: int = 100")
         called = check_name("model", name or _name(function), field="model")
         if len(edges) != 2:
