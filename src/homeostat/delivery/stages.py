@@ -209,7 +209,7 @@ class Stages:
         """Make the plan follow the rows; a version that the inference process cannot load goes back at once."""
         ack = self.plane.apply()
         try:
-            self.plane.require_loaded(ack, deployment.endpoint, deployment.version)
+            self.plane.require_loaded(ack, project, deployment.endpoint, deployment.version)
         except HomeostatError as error:
             try:
                 rollbacks.roll_back(self.plane, deployment.endpoint, project=project, actor=ACTOR, reason=error.message)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from homeostat.foundation.errors import HomeostatError
 from homeostat.inference.access import Tokens
 from homeostat.inference.runtimes import Load, Runtime
-from homeostat.inference.wire import Arm, EndpointPlan, Plan
+from homeostat.inference.wire import Arm, EndpointPlan, Plan, place
 
 DEFAULT_PROJECT = b"default"
 _SPAN = float(1 << 64)
@@ -119,7 +119,7 @@ def build(
                 loaded.append((arm, ArmRoute(arm, ready[arm.package])))
                 continue
             broken[arm.package] = why
-            failed[f"{endpoint.name}/{arm.version}"] = why
+            failed[place(endpoint.project, endpoint.name, arm.version)] = why
             champion_failed = champion_failed or arm.role == "champion"
             warn(f"endpoint {endpoint.name} version {arm.version} ({arm.name}) cannot be loaded: {why}")
         route = EndpointRoute(endpoint, loaded)

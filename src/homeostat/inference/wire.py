@@ -67,7 +67,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Ack(Struct, frozen=True, kw_only=True):
-    """A worker's answer to a plan: which epoch it serves, and what it could not load (endpoint/version -> why).
+    """A worker's answer to a plan: which epoch it serves, and what it could not load (`place` -> why).
 
     Written once at start too, with epoch 0, so that control learns pid and port before there is a plan. An unreadable
     plan leaves `epoch` as it was and is told under the key "plan". The worker holds a lock (flock) on
@@ -111,6 +111,11 @@ class Prediction(Struct, frozen=True, array_like=True):
     outputs: dict[str, list[Any]]
     principal: str
     subjects: list[str | int | None] | None = None
+
+
+def place(project: str, endpoint: str, version: int) -> str:
+    """How an `Ack` names a version under an endpoint; the project is named where it is not the default one."""
+    return f"{endpoint}/{version}" if project == "default" else f"{project}/{endpoint}/{version}"
 
 
 HEADER = b"HSEG0001"  # first 8 bytes of a segment; records follow at once

@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from homeostat.foundation import events
+from homeostat.foundation.clock import HOUR
 from homeostat.foundation.database import Reader, Transaction
 from homeostat.foundation.errors import Kind, entry
 from homeostat.foundation.ids import check_name, new_id
@@ -110,12 +111,20 @@ def pause(tx: Transaction, name: str, paused: bool, reason: str | None = None) -
 
 
 def see(tx: Transaction, taken: Taken) -> None:
-    """Move the endpoint's watermark on to what the intake saw; it never goes back."""
+    """Move the endpoint's watermark on to what the intake saw; it never goes back.
+
+    While a replay is under way, requests without an event time (somebody tries the endpoint) leave its time alone:
+    they would carry it to today. An hour after the last of the replay they count, and the endpoint is live.
+    """
     endpoint = find(tx, taken.endpoint)
     if endpoint is None:
         return
-    watermark = max(endpoint.watermark or 0, taken.last_event_at)
-    seen = {"watermark": watermark, "replaying": taken.replayed, "predictions": endpoint.predictions + taken.rows}
+    seen: dict[str, Any] = {"predictions": endpoint.predictions + taken.rows}
+    amid_replay = endpoint.replayed_at is not None and tx.at - endpoint.replayed_at < HOUR
+    if taken.last_event_at is not None and (taken.told or not amid_replay):
+        seen |= {"watermark": max(endpoint.watermark or 0, taken.last_event_at), "replaying": taken.replayed}
+    if taken.replayed:
+        seen["replayed_at"] = tx.at
     _update(tx, taken.endpoint, seen)
 
 

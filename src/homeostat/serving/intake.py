@@ -3,11 +3,15 @@
 Control remembers for each segment the offset up to which it was taken. A worker reads on from there and appends to the
 table, each append sealed with (segment, offset) as its app transaction; only then does control move the offset,
 together with the watermark, in one transaction. A crash between the two repeats the worker's part, which skips what is
-there.
+there. A job is bounded, so that a log that grew while control was away is taken in piece by piece.
+
+A sealed segment that was taken in whole is removed. One whose rest cannot be read (a damaged disk: what the inference
+process itself leaves behind is always whole) is set aside as `<stem>.damaged`, for a person to look at.
 """
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -19,6 +23,10 @@ from homeostat.pipelines.engine import Engine, call
 from homeostat.serving import endpoints, tables
 from homeostat.serving.records import IntakeJob, IntakeResult, SegmentPart, Taken
 
+log = logging.getLogger("homeostat.intake")
+
+_LARGEST_JOB = 64 << 20  # bytes of segments handed to one worker
+
 
 def step(database: Database, engine: Engine, directory: Path, *, actor: str = "service:loop") -> tuple[Taken, ...]:
     """Take in whatever the segments below `directory` hold that was not taken yet; returns what that was."""
@@ -26,11 +34,7 @@ def step(database: Database, engine: Engine, directory: Path, *, actor: str = "s
         offsets = {row.stem: row.taken for row in reader.execute(sa.select(tables.segments))}
         names = endpoints.names(reader)
     listed = wire.segments(directory / "segments")
-    parts = [
-        SegmentPart(stem=stem, path=str(path), start=offsets.get(stem, 0))
-        for stem, path, _ in listed
-        if _has_more(path, offsets.get(stem, 0))
-    ]
+    parts = _parts(listed, offsets)
     if parts:
         job = IntakeJob(parts=tuple(parts), names=names)
         result = call(engine, "homeostat.serving.intake_table:take", job, IntakeResult, label="intake")
@@ -38,10 +42,35 @@ def step(database: Database, engine: Engine, directory: Path, *, actor: str = "s
         _remember(database, result, actor)
         passing("intake.remembered")
         offsets |= result.ends
+    asked = {part.stem for part in parts}
     for stem, path, sealed in listed:
-        if sealed and path.suffix == ".sealed" and not _has_more(path, offsets.get(stem, 0)):
+        if not sealed or path.suffix != ".sealed":
+            continue
+        if not _has_more(path, offsets.get(stem, 0)):
             path.unlink(missing_ok=True)
+        elif stem in asked and stem not in result.ends:
+            log.error("segment %s cannot be read beyond offset %d; it is set aside", path, offsets.get(stem, 0))
+            path.rename(path.with_suffix(".damaged"))
     return result.taken if parts else ()
+
+
+def _parts(listed: list[tuple[str, Path, bool]], offsets: dict[str, int]) -> list[SegmentPart]:
+    """What was not taken in yet, the oldest first, up to the size of one job."""
+    parts: list[SegmentPart] = []
+    size = 0
+    for stem, path, _ in listed:
+        start = offsets.get(stem, 0)
+        if size < _LARGEST_JOB and _has_more(path, start):
+            parts.append(SegmentPart(stem=stem, path=str(path), start=start))
+            size += _length(path) - start
+    return parts
+
+
+def _length(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # sealed meanwhile: the worker finds it under its new name
+        return 0
 
 
 def _remember(database: Database, result: IntakeResult, actor: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from homeostat.data.turns import turn
 from homeostat.foundation.stores import Stores
 from homeostat.inference.wire import Prediction, read_segment
 from homeostat.serving.records import IntakeJob, IntakeResult, SegmentPart, Taken
@@ -72,10 +73,23 @@ def _records(part: SegmentPart) -> Any:
 
 
 def _append(stores: Stores, table: str, stem: str, items: list[tuple[int, Prediction]]) -> None:
-    done = stores.tables.last_sequence(table, stem) or 0
-    fresh = [record for end, record in items if end > done]
-    if fresh:
-        stores.tables.append(table, frame_of(fresh), writer=stem, sequence=items[-1][0])
+    with turn(stores, table):  # a worker of a control plane that was killed may not be gone yet
+        done = stores.tables.last_sequence(table, stem) or 0
+        fresh = [record for end, record in items if end > done]
+        if fresh:
+            frame = _fitted(frame_of(fresh), stores.tables.schema(table))
+            stores.tables.append(table, frame, writer=stem, sequence=items[-1][0])
+
+
+def _fitted(frame: pl.DataFrame, schema: dict[str, pl.DataType]) -> pl.DataFrame:
+    """The frame in the types that the table has.
+
+    A column of nulls alone does not say what it holds, so it is left out until a value of it comes. An input that
+    changed its kind (the endpoint was emptied and got another model) keeps the table's: what does not fit is null.
+    """
+    unknown = [c for c in frame.columns if c not in _FIXED and c not in schema and frame[c].null_count() == len(frame)]
+    wanted = [pl.col(c).cast(schema[c], strict=False) for c in frame.columns if c in schema]
+    return frame.with_columns(wanted).drop(unknown)
 
 
 def frame_of(records: list[Prediction]) -> pl.DataFrame:
@@ -140,15 +154,20 @@ def _series(name: str, column: list[Any]) -> pl.Series:
 
 
 def _taken(key: tuple[str, str], records: list[Prediction]) -> Taken:
+    """What was taken in for one endpoint. Event time comes from what was answered or failed, not from bad requests:
+    those say nothing about the world, and anybody who may call can send one."""
     answered = [r for r in records if r.arm != "shadow"]
-    times = [r.event_at for r in answered if r.status == 200] or [r.event_at for r in records]
+    timed = [r for r in records if r.status == 200 or r.status >= 500]
+    told = [r for r in timed if r.event_at != r.recorded_at]  # by the caller, who may replay
+    times = [r.event_at for r in told or timed]
     return Taken(
         project=key[0],
         endpoint=key[1],
         requests=len(answered),
         rows=sum(r.rows for r in answered),
         failed=sum(r.status >= 500 for r in answered),
-        first_event_at=min(times),
-        last_event_at=max(times),
-        replayed=any(abs(r.event_at - r.recorded_at) > _REPLAY_GAP for r in records),
+        first_event_at=min(times, default=None),
+        last_event_at=max(times, default=None),
+        replayed=any(abs(r.event_at - r.recorded_at) > _REPLAY_GAP for r in told),
+        told=bool(told),
     )

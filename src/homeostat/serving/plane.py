@@ -9,8 +9,9 @@ from homeostat.foundation.database import Database
 from homeostat.foundation.errors import Kind, entry
 from homeostat.foundation.events import emit
 from homeostat.foundation.killpoints import passing
+from homeostat.inference import wire
 from homeostat.inference.wire import Ack
-from homeostat.serving import endpoints, plans
+from homeostat.serving import plans
 from homeostat.serving.events import InferenceStarted
 from homeostat.serving.supervisor import Supervisor
 
@@ -23,14 +24,19 @@ CANNOT_LOAD = entry(
 
 
 class Plane:
-    """Publishes plans and keeps the process that follows them alive. Thread-safe."""
+    """Publishes plans and keeps the process that follows them alive.
+
+    `ensure` is the control loop's, on its one thread: a worker that is to die with control dies with the thread that
+    started it. `apply` may be called from any thread; where the worker is gone it waits for the loop to start another.
+    """
 
     def __init__(self, database: Database, supervisor: Supervisor, objects: Path, *, open_access: bool = False) -> None:
         self.database = database
         self.supervisor = supervisor
         self.objects = objects
         self.open_access = open_access
-        self._mutex = threading.Lock()
+        self.in_hand: set[str] = set()  # decisions that a thread of this process is carrying out right now
+        self._mutex = threading.Lock()  # held while the rows are read and the plan is written, never while waiting
         self._applied = -1
 
     @property
@@ -40,42 +46,37 @@ class Plane:
 
     def ensure(self) -> bool:
         """See to it that a worker lives and follows the newest plan; returns whether anything had to be done."""
-        with self._mutex:
-            self._publish()
-            started = self.supervisor.ensure()
-            if started or self._applied < 0:
-                self._tell(adopted=not started)
-            behind = self._applied != self._epoch()
-        if started or behind:
+        epoch = self._publish()
+        started = self.supervisor.ensure()
+        if started or self._applied < 0:
+            self._tell(adopted=not started)
+        if started or self._applied < epoch:
             self.apply()
-        return started or behind
+            return True
+        return False
 
     def apply(self) -> Ack:
         """Publish the plan and wait until the worker has taken it."""
-        with self._mutex:
-            epoch = self._publish()
-            passing("plan.written")
-            ack = self.supervisor.follow(epoch)
-            passing("plan.followed")
-            self._applied = epoch
-            return ack
+        epoch = self._publish()
+        passing("plan.written")
+        ack = self.supervisor.follow(epoch)
+        passing("plan.followed")
+        self._applied = max(self._applied, epoch)
+        return ack
 
-    def require_loaded(self, ack: Ack, endpoint: str, version: int) -> None:
+    def require_loaded(self, ack: Ack, project: str, endpoint: str, version: int) -> None:
         """Raise `serving.cannot_load` where `ack` says that the version could not be loaded under the endpoint."""
-        for what, why in ack.failed.items():
-            if what.endswith(f"{endpoint}/{version}"):
-                raise CANNOT_LOAD(field="version", what=what, why=why)
+        what = wire.place(project, endpoint, version)
+        if what in ack.failed:
+            raise CANNOT_LOAD(field="version", what=what, why=ack.failed[what])
 
     def _publish(self) -> int:
-        with self.database.read() as reader:
-            now = self.database.clock.now()
-            plan = plans.build(reader, self.objects, now=now, open_access=self.open_access)
-        plans.write(plan, self.directory)
+        with self._mutex:
+            with self.database.read() as reader:
+                now = self.database.clock.now()
+                plan = plans.build(reader, self.objects, now=now, open_access=self.open_access)
+            plans.write(plan, self.directory)
         return plan.epoch
-
-    def _epoch(self) -> int:
-        with self.database.read() as reader:
-            return endpoints.current_epoch(reader)
 
     def _tell(self, *, adopted: bool) -> None:
         ack = self.supervisor.acknowledged()

@@ -39,11 +39,16 @@ def build(reader: Reader, objects: Path, *, now: int, open_access: bool = False)
 
 
 def write(plan: Plan, directory: Path) -> None:
-    """Replace `<directory>/plan.json` whole: a reader sees the old plan or the new one."""
+    """Replace `<directory>/plan.json` whole: a reader sees the old plan or the new one. The same plan is left alone."""
     directory.mkdir(parents=True, exist_ok=True)
-    fresh = directory / "plan.json.new"
+    content, fresh = msgspec.json.encode(plan), directory / "plan.json.new"
+    try:
+        if (directory / "plan.json").read_bytes() == content:
+            return
+    except OSError:
+        pass  # none yet, or one that cannot be read: write it
     with fresh.open("wb") as file:
-        file.write(msgspec.json.encode(plan))
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(directory / "plan.json")

@@ -32,6 +32,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     watermark: int | None = None  # newest event_at seen: the endpoint's event-time "now"
     predictions: int = 0  # rows answered and taken into the prediction log
     replaying: bool = False  # event times come from a replay: wall time says nothing about them
+    replayed_at: int | None = None  # wall time at which a replay was last seen
 
     def arm(self, name: str) -> EndpointArm | None:
         """The arm of that name, or None."""
@@ -39,16 +40,21 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 
 class Taken(Struct, frozen=True, kw_only=True):
-    """What one pass of the intake took in, for one endpoint."""
+    """What one pass of the intake took in, for one endpoint.
+
+    Event times are None where nothing was answered; `told` says that callers gave them, `replayed` that they lie
+    further from the wall time than a delay would explain.
+    """
 
     endpoint: str
     project: str
     requests: int
     rows: int
     failed: int
-    first_event_at: int
-    last_event_at: int
+    first_event_at: int | None
+    last_event_at: int | None
     replayed: bool
+    told: bool = True
 
 
 class SegmentPart(Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from homeostat.foundation.errors import Kind, entry
+from homeostat.foundation.errors import HomeostatError, Kind, entry
 from homeostat.inference.wire import Ack
 
 NOT_UP = entry(
@@ -35,6 +35,7 @@ NOT_FOLLOWED = entry(
 )
 
 _WORKER = "0"
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds between two starts that fail
 
 
 class Supervisor:
@@ -44,7 +45,11 @@ class Supervisor:
         self.directory = directory
         self.host = host
         self.port = port
+        self._any_port = port == 0
         self._bound = bound_to_parent
+        self._trouble: HomeostatError | None = None  # why the last start failed; not tried again before `_retry_at`
+        self._retry_at = 0.0
+        self._pause = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self.adopted = False
         for name in ("acks", "segments"):
@@ -81,33 +86,47 @@ class Supervisor:
             return None
 
     def ensure(self, *, timeout: float = 15.0) -> bool:
-        """See to it that a worker lives; returns whether one had to be started."""
+        """See to it that a worker lives; returns whether one had to be started.
+
+        After a start that failed the same error is raised for a while, longer each time, before another is tried.
+        """
         self._reap()
         if self.alive():
             if self._process is None:
                 self.adopted = True
             return False
+        if self._trouble is not None and time.monotonic() < self._retry_at:
+            raise self._trouble.with_traceback(None)
         last = self.acknowledged()
         if last is not None and self.port == 0:
             self.port = last.port  # a restart answers where callers already look
         (self.directory / "acks" / f"{_WORKER}.json").unlink(missing_ok=True)
-        self._start()
-        self._await_start(timeout)
+        try:
+            self._start()
+            self._await_start(timeout)
+        except HomeostatError as trouble:
+            self._pause = min(max(2 * self._pause, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+            self._trouble, self._retry_at = trouble, time.monotonic() + self._pause
+            if self._any_port:
+                self.port = 0  # somebody else may have taken the one we had
+            raise
+        self._trouble, self._pause = None, 0.0
         return True
 
     def follow(self, epoch: int, *, timeout: float = 20.0) -> Ack:
         """Wait until the worker has taken the plan of `epoch` (or a later one); its acknowledgement.
 
-        A signal spares it the wait for its next look at the plan.
+        A signal spares it the wait for its next look at the plan. It is sent only while the worker holds its lock: the
+        process id of one that is gone may be somebody else's by now.
         """
         deadline = time.monotonic() + timeout
         ack = self.acknowledged()
-        if ack is not None and ack.epoch < epoch:
+        if ack is not None and ack.epoch < epoch and self.alive():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(ack.pid, signal.SIGUSR1)
         while time.monotonic() < deadline:
             ack = self.acknowledged()
-            if ack is not None and ack.epoch >= epoch:
+            if ack is not None and ack.epoch >= epoch and self.alive():
                 return ack
             time.sleep(0.005)
         raise NOT_FOLLOWED(epoch=epoch, seconds=timeout, log=self.log)

@@ -20,6 +20,7 @@ endpoints = sa.Table(
     sa.Column("watermark", sa.BigInteger),
     sa.Column("predictions", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("replaying", sa.Boolean, nullable=False),
+    sa.Column("replayed_at", sa.BigInteger),
     sa.UniqueConstraint("project", "name"),
 )
 plan_epochs = sa.Table(
