@@ -8,7 +8,7 @@ from typing import Any
 from homeostat.foundation.clock import DAY, format_duration, iso
 from homeostat.project.connection import Connection
 from homeostat.project.demo import transactions as world
-from homeostat.project.demo.replay import Replay
+from homeostat.project.demo.replay import CardReplay
 
 _NEWS = {
     "monitoring.incident_raised": "incident",
@@ -55,7 +55,7 @@ class Report:
                 lines.append(f"{_NEWS[event['kind']]}: {_words(event)}")
         return lines
 
-    def conclude(self, control: Connection, replay: Replay, run: Callable[..., int]) -> None:
+    def conclude(self, control: Connection, replay: CardReplay, run: Callable[..., int]) -> None:
         """Read everything back, print timeline, table and claims; `run` is the command line."""
         incidents = control.get("/incidents")
         noticed = [i for i in incidents if i["cause"] == "performance" and i["event_at"] >= self.change_at]
@@ -94,7 +94,7 @@ class Report:
         return int(control.get("/endpoints/fraud").get("predictions", -1))
 
     def _print(
-        self, control: Connection, replay: Replay, quality: dict[str, float | None], noticed: list[dict[str, Any]]
+        self, control: Connection, replay: CardReplay, quality: dict[str, float | None], noticed: list[dict[str, Any]]
     ) -> None:
         print("\nTimeline, from the platform's own records (event time where there is one)\n")
         for event in self._events(control, 0):

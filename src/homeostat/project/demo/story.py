@@ -7,22 +7,16 @@ at the end is true.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from homeostat.project.connection import Connection
 from homeostat.project.demo import transactions as world
-from homeostat.project.demo.replay import Replay
+from homeostat.project.demo.replay import CardReplay
 from homeostat.project.demo.report import Report
-from homeostat.project.locate import read_token
+from homeostat.project.trial import Trial
 
 DAYS = 60
 HISTORY = 20  # days of files before the first model
@@ -38,7 +32,7 @@ class Story:
         self.folder = folder
         self.seed = seed
         self.began = time.monotonic()
-        self.server: subprocess.Popen[str] | None = None
+        self.trial: Trial | None = None
         self.report = Report(change_day=CHANGE_DAY)
         self.day = 0
 
@@ -53,22 +47,12 @@ class Story:
         self.days = world.generate(self.seed, DAYS, change_day=CHANGE_DAY)
         damage = world.write_days(self.days[:HISTORY], self.folder / "data", damaged_day=12, seed=self.seed)
         self.report.spoiled = sum(_spoiled(found) for found in damage.values() if found is not None)
-        command = [sys.executable, "-m", "homeostat.cli", "up", "--json", "--port", "0", "--inference-port", "0"]
-        with (self.folder / "up.log").open("w") as log:
-            self.server = subprocess.Popen(
-                command, cwd=self.folder, stdout=subprocess.PIPE, stderr=log, text=True, env=self._env()
-            )
-        assert self.server.stdout is not None
-        line = self.server.stdout.readline()
-        if not line:
-            raise SystemExit(f"error: the server did not start: {(self.folder / 'up.log').read_text().strip()}")
-        told = json.loads(line)
-        self.control = Connection(told["address"], read_token(Path(told["home"])))
-        self.replay = Replay(self.control, told["inference"], self.days, self.folder / "data")
+        self.trial = Trial(self.folder)
+        self.control = self.trial.control
+        self.replay = CardReplay(self.control, self.trial.inference, self.days, self.folder / "data")
         rows = sum(len(frame) for frame in self.days)
-        link = self.control.post("/sign-in-links", {})
         self.say(f"{rows:,} card transactions over {DAYS} days, seed {self.seed}; {HISTORY} days have been exported")
-        self.say(f"live screens: {told['address']}{link.get('path', '/')}")
+        self.say(f"live screens: {self.trial.screens()}")
 
     def first_model(self) -> None:
         """Ingest, train, register, gate, deploy: `homeostat run`."""
@@ -110,11 +94,11 @@ class Story:
 
     def run(self, *arguments: str) -> int:
         """The command line, as a person types it; its words are passed on."""
-        command = [sys.executable, "-m", "homeostat.cli", *arguments]
-        found = subprocess.run(command, cwd=self.folder, env=self._env(), capture_output=True, text=True)
-        for line in (found.stdout + found.stderr).splitlines():
+        assert self.trial is not None
+        code, lines = self.trial.run(*arguments)
+        for line in lines:
             print(f"         | {line}", flush=True)
-        return found.returncode
+        return code
 
     def champion(self) -> int:
         """The version that answers now."""
@@ -138,24 +122,13 @@ class Story:
 
     def close(self) -> None:
         """Stop what was started."""
-        if self.server is not None and self.server.poll() is None:
-            self.server.send_signal(signal.SIGTERM)
-            try:
-                self.server.wait(20)
-            except subprocess.TimeoutExpired:
-                self.server.kill()
-                self.server.wait()
-        if self.server is not None and self.server.stdout is not None:
-            self.server.stdout.close()
+        if self.trial is not None:
+            self.trial.close()
 
     def _tell_news(self) -> None:
         """What the platform noticed, decided or did since the last day, in its own words."""
         for line in self.report.news(self.control):
             self.say(f"day {self.day:2d}  {line}")
-
-    def _env(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("HOMEOSTAT_")}
-        return kept | {"HOMEOSTAT_HOME": str(self.folder / ".homeostat")}
 
 
 def _spoiled(damage: world.Damage) -> int:
@@ -184,10 +157,9 @@ def main(*, keep: bool = False, seed: int = 7, home: Path | None = None) -> int:
     try:
         tell(story)
         code = 0 if story.report.passed else 1
-        if keep and story.server is not None:
-            link = story.control.post("/sign-in-links", {})
-            print(f"The screens stay up: {story.control.address}{link.get('path', '/')}\nCtrl-C ends them.", flush=True)
-            story.server.wait()
+        if keep and story.trial is not None:
+            print(f"The screens stay up: {story.trial.screens()}\nCtrl-C ends them.", flush=True)
+            story.trial.server.wait()
         return code
     except KeyboardInterrupt:
         return 130
