@@ -23,9 +23,9 @@ CALENDAR = ["day", "season", "mnth", "hr", "holiday", "weekday", "workingday"]
     inputs=CALENDAR + WEATHER,
     metric="accuracy",
     threshold=0.5,
-    held_out=0.1,
-    gate=[hs.champion(min_positives=30)],
-    rollout=hs.shadow(days=5),
+    held_out="5d",
+    gate=[hs.champion(rule="not_shown_worse", min_positives=30)],
+    rollout=hs.shadow(days=4),
     respond=hs.automatic(learn_from="all", min_rows=336, min_positives=60, cooldown="55d"),
     schedule="60d",
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 SETTING = "HOMEOSTAT_EXAMPLE_BIKES"
+LABEL_DELAY = 86_400_000_000  # microseconds until an hour's count is known
 BUSY = 142  # rentals an hour: the median of the two years
 LEFT_OUT = ("instant", "dteday", "yr", "casual", "registered", "cnt")  # what the label is made of, or stands for time
 
