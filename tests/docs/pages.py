@@ -4,7 +4,10 @@
 - ```console``` holds commands after `$ ` (a line that begins with `> ` goes on with the one before), each followed by
   lines it prints. Every line shown must be printed, in any order (a terminal mixes stdout and stderr as it likes),
   numbers and ids may differ, and `...` stands for anything;
-- ```console background``` holds one command that goes on running in a terminal of its own.
+- ```console background``` holds one command that goes on running in a terminal of its own;
+- ```console again``` holds commands that are typed again until they print what is shown ("after a moment").
+
+The ports 8700 and 8701 of the pages are whichever ports the reader's server has taken.
 
 Other blocks (text, json, mermaid) are not run.
 """
@@ -43,11 +46,11 @@ class Reader:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self.servers: list[subprocess.Popen[bytes]] = []
-        self.logs: list[Path] = []
+        self.ports: dict[str, str] = {}
 
     def read(self, page: Path) -> None:
         """Do what the page says, block by block; an AssertionError names the block that is not so."""
-        for language, info, body in _BLOCK.findall(page.read_text()):
+        for language, info, body in blocks(page):
             title = re.search(r'title="([^"]+)"', info)
             if language == "python" and title:
                 (self.folder / title[1]).write_text(body)
@@ -58,7 +61,11 @@ class Reader:
                 self._start(page, body)
             elif language == "console":
                 for command, shown in commands(body):
-                    self._check(page, command, self._type(command), shown)
+                    said = self._type(command)
+                    deadline = time.monotonic() + _PATIENCE
+                    while "again" in info and time.monotonic() < deadline and not shows(shown, said):
+                        said = self._type(command)
+                    self._check(page, command, said, shown)
 
     def close(self) -> None:
         """Leave: end the shell and every server, by its pid."""
@@ -78,6 +85,8 @@ class Reader:
     def _type(self, command: str) -> str:
         """Type one command; what it printed."""
         assert self.shell.stdin is not None and self.shell.stdout is not None
+        for usual, taken in self.ports.items():
+            command = command.replace(f"127.0.0.1:{usual}", f"127.0.0.1:{taken}")
         end = f"--end-{time.monotonic_ns()}--"
         # `$?` is kept for the reader's next command.
         self.shell.stdin.write(f"{command}\n__code=$?; echo; echo '{end}' $__code; (exit $__code)\n")
@@ -91,7 +100,7 @@ class Reader:
         return "\n".join(said)
 
     def _check(self, page: Path, command: str, said: str, shown: list[str], *, must_work: bool = False) -> None:
-        missing = [line for line in shown if not appears(line, said)]
+        missing = [line for line in shown if not shows([line], said)]
         assert not missing, f"{page.name}: `{command}` did not print {missing}; it printed:\n{said}"
         refused = any(line.startswith("error:") for line in shown)
         assert refused or said.endswith("exit code 0"), f"{page.name}: `{command}` failed:\n{said}"
@@ -105,9 +114,16 @@ class Reader:
             server = subprocess.Popen(words, cwd=self.folder, env=self.env, stdout=out, stderr=subprocess.STDOUT)
         self.servers.append(server)
         deadline = time.monotonic() + _PATIENCE
-        while not all(appears(line, log.read_text()) for line in shown):
+        while not shows(shown, log.read_text()):
             assert server.poll() is None and time.monotonic() < deadline, f"{page.name}: {command}: {log.read_text()}"
             time.sleep(0.05)
+        ports = re.findall(r"http://127\.0\.0\.1:(\d+)", log.read_text())
+        self.ports = dict(zip(("8700", "8701"), ports, strict=False))
+
+
+def blocks(page: Path) -> list[tuple[str, str, str]]:
+    """(language, what follows it, body) of every fenced block of a page."""
+    return [(language, info, body) for language, info, body in _BLOCK.findall(page.read_text())]
 
 
 def commands(body: str) -> Iterator[tuple[str, list[str]]]:
@@ -126,11 +142,11 @@ def commands(body: str) -> Iterator[tuple[str, list[str]]]:
         yield command, shown
 
 
-def appears(line: str, said: str) -> bool:
-    """Whether a line of a page is among what was printed; "..." matches anything, numbers and ids match others."""
-    parts = [re.escape(_plain(part)) for part in line.split("...")]
-    wanted = re.compile(".*".join(parts))
-    return any(wanted.search(_plain(printed)) for printed in said.splitlines())
+def shows(lines: list[str], said: str) -> bool:
+    """Whether every line is among what was printed; "..." matches anything, numbers and ids match others."""
+    printed = [_plain(line) for line in said.splitlines()]
+    wanted = [re.compile(".*".join(re.escape(_plain(part)) for part in line.split("..."))) for line in lines]
+    return all(any(pattern.search(line) for line in printed) for pattern in wanted)
 
 
 def _plain(text: str) -> str:
