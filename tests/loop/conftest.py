@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,8 +31,3 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("the loop")
         for line in FOUND:
             terminalreporter.write_line(line)
-
-
-def last_lines(path: Path, count: int = 20) -> str:
-    """The end of a log."""
-    return "\n".join(path.read_text(errors="replace").splitlines()[-count:]) if path.exists() else ""

@@ -127,3 +127,8 @@ class Server:
     def _close_pipe(self) -> None:
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
+
+
+def last_lines(path: Path, count: int = 20) -> str:
+    """The end of a log."""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-count:]) if path.exists() else ""

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import last_lines
+from server import last_lines
 
 SEEDS = range(10)
 LONGEST = 900  # seconds
