@@ -35,6 +35,7 @@ class _Rows(msgspec.Struct):
 
     truth: NDArray[Any]
     scores: dict[str, NDArray[Any]]
+    thresholds: dict[str, float | None]  # each version decides at its own
     evidence: int  # positives in binary classification, else rows
     unit: str
 
@@ -91,14 +92,18 @@ def _gather(job: EvaluateJob, stores: Stores, manifest: Manifest, champion: Mani
     frame, truth = frame.filter(pl.Series(known)) if len(frame) else frame, truth[known]
     packages = {"candidate": job.package} | ({"champion": job.champion_package} if job.champion_package else {})
     scores: dict[str, NDArray[Any]] = {}
+    thresholds: dict[str, float | None] = {}
     for who, digest in packages.items():
         predictor = loader.load(stores.objects, digest)
-        columns = {c.name: frame[c.name].to_list() for c in predictor.manifest.signature.inputs if len(frame)}
-        output = "value" if predictor.manifest.signature.task == "regression" else "score"
+        signature = predictor.manifest.signature
+        thresholds[who] = signature.threshold
+        columns = {c.name: frame[c.name].to_list() for c in signature.inputs if len(frame)}
+        output = "value" if signature.task == "regression" else "score"
         scores[who] = np.asarray(predictor.predict(columns, len(frame))[output]) if len(frame) else np.empty(0)
     binary = manifest.signature.task == "classification" and len(manifest.signature.classes) == 2
     evidence = int(min(truth.sum(), len(truth) - truth.sum())) if binary and len(truth) else len(truth)
-    return _Rows(truth=truth, scores=scores, evidence=evidence, unit="positives" if binary else "rows")
+    unit = "positives" if binary else "rows"
+    return _Rows(truth=truth, scores=scores, thresholds=thresholds, evidence=evidence, unit=unit)
 
 
 def _newest_rows(job: EvaluateJob, stores: Stores, manifest: Manifest, champion: Manifest | None) -> pl.DataFrame:
@@ -130,11 +135,10 @@ def _on_rows(check: CheckDefinition, job: EvaluateJob, manifest: Manifest, rows:
     if rows.evidence < check.min_positives:
         words = f"only {rows.evidence} labelled {rows.unit} it has not learnt from; {check.min_positives} are needed"
         return CheckResult(check=_name(check), verdict="not_enough_evidence", summary=words, evidence=evidence)
-    threshold = manifest.signature.threshold
-    value = measure(metric, rows.truth, rows.scores["candidate"], threshold=threshold)
+    value = _measured(metric, rows, "candidate")
     evidence["value"] = value
     if check.kind == "champion":
-        return _against_champion(check, metric, rows, threshold, evidence)
+        return _against_champion(check, metric, rows, evidence)
     if value is None or check.value is None:
         words = f"{metric} cannot be told from these rows"
         return CheckResult(check=_name(check), verdict="not_enough_evidence", summary=words, evidence=evidence)
@@ -145,13 +149,11 @@ def _on_rows(check: CheckDefinition, job: EvaluateJob, manifest: Manifest, rows:
     return CheckResult(check=_name(check), verdict=verdict, summary=words, evidence=evidence)
 
 
-def _against_champion(
-    check: CheckDefinition, metric: str, rows: _Rows, threshold: float | None, evidence: dict[str, Any]
-) -> CheckResult:
-    difference, low, high = _paired_interval(metric, rows, threshold)
+def _against_champion(check: CheckDefinition, metric: str, rows: _Rows, evidence: dict[str, Any]) -> CheckResult:
+    difference, low, high = _paired_interval(metric, rows)
     evidence |= {"difference": difference, "low": low, "high": high, "rule": check.rule, "margin": check.margin}
-    evidence["champion"] = measure(metric, rows.truth, rows.scores["champion"], threshold=threshold)
-    evidence |= _shares(rows, threshold)
+    evidence["champion"] = _measured(metric, rows, "champion")
+    evidence |= _shares(rows)
     if check.rule == "not_shown_worse":
         verdict: Verdict = "refused" if high < -check.margin else "passed"
         said = "shown worse" if verdict == "refused" else "not shown worse"
@@ -167,25 +169,30 @@ def _against_champion(
     return CheckResult(check="champion", verdict=verdict, summary=words, evidence=evidence)
 
 
-def _shares(rows: _Rows, threshold: float | None) -> dict[str, float]:
+def _shares(rows: _Rows) -> dict[str, float]:
     """Mean score and share called positive of both versions on the gate's rows: what live traffic is compared with."""
     found: dict[str, float] = {}
     for who, score in rows.scores.items():
         if score.ndim == 1 and len(score):
             found[f"{who}_mean"] = float(score.mean())
+            threshold = rows.thresholds[who]
             if threshold is not None:
                 found[f"{who}_called"] = float((score >= threshold).mean())
     return found
 
 
-def _paired_interval(metric: str, rows: _Rows, threshold: float | None) -> tuple[float, float, float]:
+def _measured(metric: str, rows: _Rows, who: str, index: Any = slice(None)) -> float | None:
+    return measure(metric, rows.truth[index], rows.scores[who][index], threshold=rows.thresholds[who])
+
+
+def _paired_interval(metric: str, rows: _Rows) -> tuple[float, float, float]:
     """Candidate minus champion (turned round where lower is better) with its paired 95% bootstrap interval."""
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-    candidate, champion, truth = rows.scores["candidate"], rows.scores["champion"], rows.truth
+    truth = rows.truth
 
     def difference(index: Any) -> float | None:
-        ours = measure(metric, truth[index], candidate[index], threshold=threshold)
-        theirs = measure(metric, truth[index], champion[index], threshold=threshold)
+        ours = _measured(metric, rows, "candidate", index)
+        theirs = _measured(metric, rows, "champion", index)
         return None if ours is None or theirs is None else sign * (ours - theirs)
 
     rng = np.random.default_rng(len(truth))
