@@ -80,7 +80,7 @@ def user_error(failure: Exception, code_path: str, run: str) -> HomeostatError:
             line = frame.lineno
     said = failure.msg if isinstance(failure, SyntaxError) else str(failure)
     what = f"{type(failure).__name__}: {' '.join(said.split())}".rstrip(": ")
-    return STEP_ERROR(field=path.name, file=path.name, line=line or "?", what=what[:500], run=run)
+    return STEP_ERROR(file=path.name, line=line or "?", what=what[:500], run=run)
 
 
 def _of_project(job: StepJob, inputs: dict[str, Any], stores: Stores) -> Any:
