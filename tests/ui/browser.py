@@ -35,7 +35,9 @@ class Browser:
     def __init__(self, port: int) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         options = {"binary": CHROMIUM, "args": list(FLAGS)}
-        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}}
+        wanted = {
+            "capabilities": {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
+        }
         self.session = self._send("POST", "/session", wanted)["sessionId"]
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
@@ -99,7 +101,9 @@ def chromium() -> Iterator[Browser]:
     process = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None
-        port = next(int(found[1]) for line in process.stdout if (found := re.search(r"successfully on port (\d+)", line)))
+        port = next(
+            int(found[1]) for line in process.stdout if (found := re.search(r"successfully on port (\d+)", line))
+        )
         browser = Browser(port)
         try:
             yield browser

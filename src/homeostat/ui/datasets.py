@@ -43,7 +43,7 @@ def show(view: Viewing, dataset: FromPath[str], version: FromQuery[int | None] =
     chosen = next((v for v in log if v.number == version), None) if version is not None else newest
     return view.page(
         "dataset.html",
-        dataset,
+        f"Dataset {dataset}",
         dataset=defined,
         log=log[:_VERSIONS],
         more=max(0, len(log) - _VERSIONS),

@@ -75,7 +75,7 @@ def waiting(view: Viewing) -> Response[bytes]:
 
 
 @act("/approvals/{id:str}/answer", "approve")
-def answer(view: Viewing, id: FromPath[str], data: Annotated[dict[str, str], URLEncodedBody]) -> Redirect:
+def answer(view: Viewing, id: FromPath[str], data: URLEncodedBody[dict[str, str]]) -> Redirect:
     """Approve or reject, with the reason."""
     reason = reason_in(data)
     with view.caller.write(reason=reason) as tx:

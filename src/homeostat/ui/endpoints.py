@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Response
 from litestar.params import FromPath, URLEncodedBody
@@ -17,7 +17,7 @@ from homeostat.serving import endpoints as served
 from homeostat.ui import charts, health, home, organs, snapshot
 from homeostat.ui.views import View, Viewing, act, reason_in, screen
 
-Form = Annotated[dict[str, str], URLEncodedBody]
+Form = URLEncodedBody[dict[str, str]]
 
 
 @screen("/endpoints")
@@ -46,7 +46,7 @@ def show(view: Viewing, endpoint: FromPath[str]) -> Response[bytes]:
     last = windows[-1] if windows else None
     return view.page(
         "endpoint.html",
-        endpoint,
+        f"Endpoint {endpoint}",
         endpoint=seen.endpoints[0],
         champion=champion,
         health=one,
@@ -109,10 +109,13 @@ def deployment(view: Viewing, id: FromPath[str]) -> Response[bytes]:
         entries = [d for d in decisions.listing(reader, subject) if d.trigger == f"deployment/{id}"]
         decision = decisions.get(reader, found.decision_id) if found.decision_id else None
         rollout = definitions.rollout_of(reader, found.endpoint)
-    arms = [
-        found.evidence[a] | {"arm": a} for a in ("champion", "candidate") if isinstance(found.evidence.get(a), dict)
-    ]
-    title = f"{found.model} version {found.version} to {found.endpoint}"
+    arms = [_arm(name, found.evidence[name]) for name in ("champion", "candidate") if name in found.evidence]
+    differences = {
+        name: _ABSENT | limits
+        for name, limits in (found.evidence.get("differences") or {}).items()
+        if None not in (_ABSENT | limits).values()
+    }
+    title = f"{found.model} version {found.version} to {found.endpoint}, {found.state.replace('_', ' ')}"
     return view.page(
         "deployment.html",
         title,
@@ -122,9 +125,18 @@ def deployment(view: Viewing, id: FromPath[str]) -> Response[bytes]:
         decision=decision,
         rollout=rollout,
         arms=arms,
-        differences=found.evidence.get("differences") or {},
+        differences=differences,
         paired=found.evidence.get("paired"),
     )
+
+
+_ABSENT: dict[str, Any] = {"value": None, "low": None, "high": None, "margin": None}
+
+
+def _arm(name: str, told: dict[str, Any]) -> dict[str, Any]:
+    """What a rollout's evidence says of one arm; what it does not say is None."""
+    known = ("version", "requests", "errors", "slow", "p99_us", "called", "mean")
+    return {"arm": name} | {key: told.get(key) for key in known}
 
 
 @screen("/evaluations/{id:str}")

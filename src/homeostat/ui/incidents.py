@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import Response
 from litestar.params import FromPath, FromQuery, QueryParameter, URLEncodedBody
@@ -10,6 +10,7 @@ from litestar.response import Redirect
 
 from homeostat.governance import decisions
 from homeostat.monitoring import incidents, windows
+from homeostat.monitoring.records import Incident
 from homeostat.ui import charts, formats
 from homeostat.ui.views import Viewing, act, reason_in, screen
 
@@ -47,7 +48,7 @@ def show(view: Viewing, id: FromPath[str]) -> Response[bytes]:
         about = decisions.listing(reader, f"endpoint/{found.endpoint}", limit=500)
         around = windows.listing(reader, found.endpoint, limit=400)
     followed = [d for d in about if d.trigger == f"incident/{id}"]
-    alarms = found.evidence.get("alarms") or []
+    alarms = [_alarm(told, found) for told in found.evidence.get("alarms") or []]
     points = charts.quality(charts.answering(around))
     marks = charts.marks([found], followed)
     return view.page(
@@ -63,8 +64,17 @@ def show(view: Viewing, id: FromPath[str]) -> Response[bytes]:
     )
 
 
+def _alarm(told: dict[str, Any], incident: Incident) -> dict[str, Any]:
+    """One alarm as the page shows it, whatever of it was told."""
+    known = {"monitor": incident.cause, "event_at": incident.event_at, "summary": "", "tracks": []}
+    measures = ("name", "observed", "reference", "limit", "count", "log10_evidence")
+    tracks = [{name: track.get(name) for name in measures} for track in told.get("tracks") or []]
+    sizes = {name: told.get(name) for name in ("log10_evidence", "log10_threshold")}
+    return known | told | sizes | {"tracks": tracks}
+
+
 @act("/incidents/{id:str}/dismiss", "rollback")
-def dismiss(view: Viewing, id: FromPath[str], data: Annotated[dict[str, str], URLEncodedBody]) -> Redirect:
+def dismiss(view: Viewing, id: FromPath[str], data: URLEncodedBody[dict[str, str]]) -> Redirect:
     """Close it: a person says that nothing is wrong."""
     reason = reason_in(data)
     with view.caller.write(reason=reason) as tx:

@@ -48,7 +48,9 @@ def show(view: Viewing, model: FromPath[str]) -> Response[bytes]:
         metrics = {v.number: _metrics(reader, v) for v in log[:100]}
     keys = sorted({key for values in metrics.values() for key in values})
     shown = [k for k in ("average_precision", "roc_auc", "accuracy", "rmse", "mae") if k in keys][:3] or keys[:3]
-    return view.page("model.html", model, model=found, versions=log[:100], arms=arms, metrics=metrics, keys=shown)
+    return view.page(
+        "model.html", f"Model {model}", model=found, versions=log[:100], arms=arms, metrics=metrics, keys=shown
+    )
 
 
 @screen("/models/{model:str}/{number:int}")

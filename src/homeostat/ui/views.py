@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
@@ -168,6 +169,17 @@ def environment() -> jinja2.Environment:
     return made
 
 
+@cache
+def _compile_the_rest() -> None:
+    """Once a first page was asked for, others will be: compile their templates meanwhile."""
+
+    def compile_all() -> None:
+        for name in environment().list_templates():
+            environment().get_template(name)
+
+    threading.Thread(target=compile_all, name="templates", daemon=True).start()
+
+
 def render(request: Request[Any, Any, Any], template: str, *, status: int = 200, **context: Any) -> Response[bytes]:
     """A template as a response that may load and run nothing but our own files.
 
@@ -188,6 +200,7 @@ def render(request: Request[Any, Any, Any], template: str, *, status: int = 200,
         "waiting": 0,
     }
     body = environment().get_template(template).render(around | context).encode()
+    _compile_the_rest()
     headers = {
         "Content-Security-Policy": _POLICY,
         "Cache-Control": "no-store",
