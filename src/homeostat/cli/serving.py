@@ -21,7 +21,7 @@ from homeostat.app import LOCAL_USER, LOOPBACK, Homeostat
 from homeostat.foundation.errors import Kind, entry
 from homeostat.foundation.settings import Settings
 from homeostat.governance import sign_in
-from homeostat.ui.screens import handlers
+from homeostat.ui.screens import error_page, handlers
 
 PORT_TAKEN = entry(
     "serve.port_taken",
@@ -38,11 +38,8 @@ def serve(settings: Settings, *, parent_fd: int | None = None, as_json: bool = F
     try:
         address = f"http://{settings.host}:{listening.getsockname()[1]}"
         home.address = address
-        server = _Server(
-            uvicorn.Config(
-                create(home, extra_handlers=handlers(home)), log_level="warning", lifespan="on", access_log=False
-            )
-        )
+        app = create(home, extra_handlers=handlers(home), error_page=error_page)
+        server = _Server(uvicorn.Config(app, log_level="warning", lifespan="on", access_log=False))
         server.on_ready = lambda: _ready(home, address, as_json)
         server.on_stop = lambda: setattr(home, "stopping", True)
         if parent_fd is not None:

@@ -66,7 +66,7 @@ def show(view: Viewing, id: FromPath[str]) -> Response[bytes]:
 
 def _alarm(told: dict[str, Any], incident: Incident) -> dict[str, Any]:
     """One alarm as the page shows it, whatever of it was told."""
-    known = {"monitor": incident.cause, "event_at": incident.event_at, "summary": "", "tracks": []}
+    known: dict[str, Any] = {"monitor": incident.cause, "event_at": incident.event_at, "summary": "", "tracks": []}
     measures = ("name", "observed", "reference", "limit", "count", "log10_evidence")
     tracks = [{name: track.get(name) for name in measures} for track in told.get("tracks") or []]
     sizes = {name: told.get(name) for name in ("log10_evidence", "log10_threshold")}
