@@ -172,10 +172,11 @@ def healthy_band(
 ) -> tuple[float, float] | None:
     """The band the metric stays in over one healthy window of `window_rows` rows, from held-out rows in time order.
 
-    Circular block bootstrap (Politis and Romano 1992): windows are put together from runs of consecutive rows (a
-    twenty-fourth of a window), so that what neighbours share stays in. It is a band to look at, not a test: about
-    1 - `coverage` of healthy windows lie outside, more when the held-out rows cover less than a season. None where
-    fewer than half of the windows can tell the metric.
+    A seasonal block bootstrap (Politis 2001): a window is put together from runs of consecutive rows (a twenty-fourth
+    of a window), each from the same part of some held-out window, so that a night is never made of noons. With less
+    than two windows of rows the runs may begin anywhere (circular blocks, Politis and Romano 1992). It is a band to
+    look at, not a test: about 1 - `coverage` of healthy windows lie outside, more when few windows were held out. None
+    where fewer than half of the windows can tell the metric.
     """
     n = len(truth)
     if n == 0 or window_rows <= 0:
@@ -185,7 +186,7 @@ def healthy_band(
     runs = -(-window_rows // run)
     values: list[float] = []
     for _ in range(resamples):
-        starts = rng.integers(0, n, size=runs)
+        starts = _run_starts(rng, n, window_rows, run, runs)
         rows = ((starts[:, None] + np.arange(run)[None, :]).ravel()[:window_rows]) % n
         value = measure(metric, truth[rows], score[rows], threshold=threshold)
         if value is not None:
@@ -194,3 +195,11 @@ def healthy_band(
         return None
     low, high = np.quantile(values, [(1 - coverage) / 2, (1 + coverage) / 2])
     return float(low), float(high)
+
+
+def _run_starts(rng: np.random.Generator, n: int, window_rows: int, run: int, runs: int) -> NDArray[np.int64]:
+    """Where each run of one resampled window begins: in its own part of a random window, else anywhere."""
+    windows = n // window_rows
+    if windows < 2:
+        return rng.integers(0, n, size=runs)
+    return rng.integers(0, windows, size=runs) * window_rows + np.arange(runs) * run
