@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -35,11 +36,12 @@ NOT_FOLLOWED = entry(
 )
 
 _WORKER = "0"
+_TRIES = 2  # workers started while one plan is waited for
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds between two starts that fail
 
 
 class Supervisor:
-    """One inference worker below `directory` (`<home>/inference`). Called from the control loop's thread."""
+    """One inference worker below `directory` (`<home>/inference`). May be called from several threads."""
 
     def __init__(self, directory: Path, host: str, port: int, *, bound_to_parent: bool = False) -> None:
         self.directory = directory
@@ -51,6 +53,8 @@ class Supervisor:
         self._retry_at = 0.0
         self._pause = 0.0
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting = threading.RLock()  # held while a worker is started, so that two threads do not start two
+        self._replaced = False  # a worker was started by `follow`, which the next `ensure` has to tell
         self.adopted = False
         for name in ("acks", "segments"):
             (directory / name).mkdir(parents=True, exist_ok=True)
@@ -90,6 +94,11 @@ class Supervisor:
 
         After a start that failed the same error is raised for a while, longer each time, before another is tried.
         """
+        with self._starting:
+            replaced, self._replaced = self._replaced, False
+            return self._ensure(timeout) or replaced
+
+    def _ensure(self, timeout: float) -> bool:
         self._reap()
         if self.alive():
             if self._process is None:
@@ -117,17 +126,23 @@ class Supervisor:
         """Wait until the worker has taken the plan of `epoch` (or a later one); its acknowledgement.
 
         A signal spares it the wait for its next look at the plan. It is sent only while the worker holds its lock: the
-        process id of one that is gone may be somebody else's by now.
+        process id of one that is gone may be somebody else's by now. A worker that dies meanwhile is replaced, `_TRIES`
+        times at most, since nobody answers until then.
         """
         deadline = time.monotonic() + timeout
         ack = self.acknowledged()
         if ack is not None and ack.epoch < epoch and self.alive():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(ack.pid, signal.SIGUSR1)
+        tries = 0
         while time.monotonic() < deadline:
-            ack = self.acknowledged()
-            if ack is not None and ack.epoch >= epoch and self.alive():
+            ack, alive = self.acknowledged(), self.alive()
+            if ack is not None and ack.epoch >= epoch and alive:
                 return ack
+            if not alive and tries < _TRIES:
+                tries += 1
+                with self._starting:
+                    self._replaced |= self._ensure(timeout)
             time.sleep(0.005)
         raise NOT_FOLLOWED(epoch=epoch, seconds=timeout, log=self.log)
 
