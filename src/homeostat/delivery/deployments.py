@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from homeostat.delivery import tables
+from homeostat.delivery import holding, tables
 from homeostat.delivery.events import DeploymentMoved, DeploymentRequested, Evaluated
 from homeostat.delivery.records import Deployment, Evaluation
 from homeostat.foundation.database import Reader, Transaction
@@ -25,6 +25,13 @@ NO_EVALUATION = entry(
     Kind.NOT_FOUND,
     "there is no evaluation {id!r}",
     "list them with: homeostat endpoints show NAME",
+)
+
+MOVED = entry(
+    "delivery.moved",
+    Kind.CONFLICT,
+    "deployment {id!r} is {actual} by now, not {expected}",
+    "read it again: somebody or something else has dealt with it",
 )
 
 OPEN = ("gating", "waiting", "rolling_out", "baking")
@@ -47,11 +54,22 @@ def insert(tx: Transaction, deployment: Deployment) -> Deployment:
 
 
 def move(tx: Transaction, deployment: Deployment, *, event_at: int | None = None, **changes: Any) -> Deployment:
-    """Change a deployment; an event tells of it when state or stage changed."""
-    changed = msgspec.structs.replace(deployment, **changes)
+    """Change a deployment; an event tells of it when state or stage changed.
+
+    Raises `delivery.moved`, and changes nothing, where the row is in another state or stage than `deployment`: between
+    the look at it and this moment somebody else has dealt with it. While it rolls out it holds the endpoint's lease.
+    """
+    found = get(tx, deployment.id)
+    if (found.state, found.stage) != (deployment.state, deployment.stage):
+        raise MOVED(field="deployment", id=found.id, actual=found.state, expected=deployment.state)
+    changed = msgspec.structs.replace(found, **changes)
+    if changed.state == "rolling_out":
+        holding.hold(tx, changed.endpoint, holding.holder_of(changed))
+    elif found.state == "rolling_out":
+        holding.give_back(tx, changed.endpoint, holding.holder_of(changed))
     where = (tables.deployments.c.project == tx.project, tables.deployments.c.id == deployment.id)
     tx.execute(sa.update(tables.deployments).where(*where).values(state=changed.state, body=_encode(changed)))
-    if (changed.state, changed.stage) != (deployment.state, deployment.stage):
+    if (changed.state, changed.stage) != (found.state, found.stage):
         told = DeploymentMoved(
             subject=f"endpoint/{changed.endpoint}",
             event_at=event_at,

@@ -1,61 +1,62 @@
 """The worker half of a gate: hold its checks against a version, and give a verdict with the evidence.
 
-Rows to judge on are the newest labelled ones that neither the version nor the champion has learnt from (later than both
-`fit_until`), scored by the packages as they would be served. An interval is a paired bootstrap over rows (Efron and
-Tibshirani 1993, ch. 16): both versions are measured on the same resample, so what they share cancels.
+An interval is a paired bootstrap over rows (Efron and Tibshirani 1993, ch. 16): both versions are measured on the same
+resample, each at the threshold it decides at, so what they share cancels.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
-from homeostat.data import training
-from homeostat.data.records import Dataset
-from homeostat.delivery import loads
+from homeostat.delivery import loads, rows
 from homeostat.delivery.records import CheckDefinition, CheckResult, EvaluateJob, EvaluateResult, Verdict
+from homeostat.delivery.rows import NoRows, Rows
+from homeostat.foundation.errors import HomeostatError
 from homeostat.foundation.killpoints import passing
 from homeostat.foundation.stores import Stores
 from homeostat.monitoring.metrics import LOWER_IS_BETTER, measure
-from homeostat.monitoring.performance import truth_of
-from homeostat.packages import loader, package
+from homeostat.packages import package
 from homeostat.packages.records import Manifest
-from homeostat.pipelines import features
 
-_NEWEST = 20_000
 _RESAMPLES = 400
-
-
-class _Rows(msgspec.Struct):
-    """What versions are judged on: truth, each version's score, and how many rows count as evidence."""
-
-    truth: NDArray[Any]
-    scores: dict[str, NDArray[Any]]
-    thresholds: dict[str, float | None]  # each version decides at its own
-    evidence: int  # positives in binary classification, else rows
-    unit: str
 
 
 def evaluate(job: EvaluateJob, stores: Stores) -> EvaluateResult:
     """Every check of the gate, and the verdict over all: the worst of refused, not enough, inconclusive, passed."""
     manifest = package.read_manifest(stores.objects, job.package)
-    champion = None if job.champion_package is None else package.read_manifest(stores.objects, job.champion_package)
-    rows: _Rows | None = None
+    champion, unreadable = _champion(job, stores)
+    found: Rows | NoRows | None = None
     results: list[CheckResult] = []
     for check in job.gate.checks:
-        if check.kind == "signature":
+        if check.kind == "loads":
+            results.append(loads.check(check, stores.objects, job.package, manifest, job.endpoint))
+        elif unreadable is not None and check.kind in ("signature", "champion"):
+            results.append(CheckResult(check=check.kind, verdict="inconclusive", summary=unreadable))
+        elif check.kind == "signature":
             results.append(_signature(manifest, champion))
-        elif check.kind == "loads":
-            results.append(loads.check(check, stores.objects, job.package, manifest, job.endpoint, host=job.host))
+        elif check.kind == "champion" and job.champion_package is None:
+            results.append(CheckResult(check="champion", verdict="passed", summary=_nobody_to_beat(job)))
         else:
-            rows = rows or _gather(job, stores, manifest, champion)
-            results.append(_on_rows(check, job, manifest, rows))
+            found = found or rows.gather(job, stores, manifest, champion)
+            results.append(_on_rows(check, job, found))
     passing("gate.judged")
     return EvaluateResult(verdict=_worst(results), checks=tuple(results))
+
+
+def _champion(job: EvaluateJob, stores: Stores) -> tuple[Manifest | None, str | None]:
+    """The champion's manifest; where its package cannot be read, why nothing can be compared with it."""
+    if job.champion_package is None:
+        return None, None
+    try:
+        return package.read_manifest(stores.objects, job.champion_package), None
+    except HomeostatError as error:
+        return None, f"version {job.champion}, which answers now, cannot be read to be compared with: {error}"
+
+
+def _nobody_to_beat(job: EvaluateJob) -> str:
+    return f"version {job.version} is the champion itself" if job.redeployed else "there is no champion to beat yet"
 
 
 def _worst(results: list[CheckResult]) -> Verdict:
@@ -85,53 +86,12 @@ def _signature(manifest: Manifest, champion: Manifest | None) -> CheckResult:
     return CheckResult(check="signature", verdict="passed", summary=words, evidence=evidence)
 
 
-def _gather(job: EvaluateJob, stores: Stores, manifest: Manifest, champion: Manifest | None) -> _Rows:
-    frame = _newest_rows(job, stores, manifest, champion)
-    labels = frame[job.dataset.label].to_list() if job.dataset is not None and job.dataset.label else []
-    truth, known = truth_of(manifest.signature, labels)
-    frame, truth = frame.filter(pl.Series(known)) if len(frame) else frame, truth[known]
-    packages = {"candidate": job.package} | ({"champion": job.champion_package} if job.champion_package else {})
-    scores: dict[str, NDArray[Any]] = {}
-    thresholds: dict[str, float | None] = {}
-    for who, digest in packages.items():
-        predictor = loader.load(stores.objects, digest)
-        signature = predictor.manifest.signature
-        thresholds[who] = signature.threshold
-        columns = {c.name: frame[c.name].to_list() for c in signature.inputs if len(frame)}
-        output = "value" if signature.task == "regression" else "score"
-        scores[who] = np.asarray(predictor.predict(columns, len(frame))[output]) if len(frame) else np.empty(0)
-    binary = manifest.signature.task == "classification" and len(manifest.signature.classes) == 2
-    evidence = int(min(truth.sum(), len(truth) - truth.sum())) if binary and len(truth) else len(truth)
-    unit = "positives" if binary else "rows"
-    return _Rows(truth=truth, scores=scores, thresholds=thresholds, evidence=evidence, unit=unit)
-
-
-def _newest_rows(job: EvaluateJob, stores: Stores, manifest: Manifest, champion: Manifest | None) -> pl.DataFrame:
-    if job.dataset is None or job.delta_version is None or job.dataset.label is None:
-        return pl.DataFrame()
-    learnt = [m.fit_until for m in (manifest, champion) if m is not None and m.fit_until is not None]
-    since = max([*(at + 1 for at in learnt), job.since or 0])
-    if job.features is None:
-        frame: pl.DataFrame = training.rows(
-            stores, job.project, job.dataset, job.delta_version, known_at=job.known_at, since=since or None
-        )
-        return frame.tail(_NEWEST)
-
-    def read(dataset: Dataset, delta_version: int) -> pl.DataFrame:
-        if dataset.label is None:
-            return training.table(stores, job.project, dataset, delta_version)
-        return training.rows(stores, job.project, dataset, delta_version, known_at=job.known_at)
-
-    # the steps may look back, so they are given the older rows too, and what they make of those is left out
-    made = features.make(job.features, read, stores).filter(pl.col("event_at") >= since)
-    return made.filter(pl.col(job.dataset.label).is_not_null()).sort("event_at").tail(_NEWEST)
-
-
-def _on_rows(check: CheckDefinition, job: EvaluateJob, manifest: Manifest, rows: _Rows) -> CheckResult:
+def _on_rows(check: CheckDefinition, job: EvaluateJob, rows: Rows | NoRows) -> CheckResult:
     metric = check.metric or job.gate.metric
-    if check.kind == "champion" and job.champion_package is None:
-        return CheckResult(check="champion", verdict="passed", summary="there is no champion to beat yet")
-    evidence: dict[str, Any] = {"metric": metric, "rows": len(rows.truth), rows.unit: rows.evidence}
+    evidence: dict[str, Any] = {"metric": metric} | ({"remark": job.remark} if job.remark else {})
+    if isinstance(rows, NoRows):
+        return CheckResult(check=_name(check), verdict=rows.verdict, summary=rows.words, evidence=evidence)
+    evidence |= {"rows": len(rows.truth), rows.unit: rows.evidence}
     if rows.evidence < check.min_positives:
         words = f"only {rows.evidence} labelled {rows.unit} it has not learnt from; {check.min_positives} are needed"
         return CheckResult(check=_name(check), verdict="not_enough_evidence", summary=words, evidence=evidence)
@@ -149,8 +109,12 @@ def _on_rows(check: CheckDefinition, job: EvaluateJob, manifest: Manifest, rows:
     return CheckResult(check=_name(check), verdict=verdict, summary=words, evidence=evidence)
 
 
-def _against_champion(check: CheckDefinition, metric: str, rows: _Rows, evidence: dict[str, Any]) -> CheckResult:
-    difference, low, high = _paired_interval(metric, rows)
+def _against_champion(check: CheckDefinition, metric: str, rows: Rows, evidence: dict[str, Any]) -> CheckResult:
+    found = _paired_interval(metric, rows)
+    if found is None:
+        words = f"{metric} of both cannot be told from these rows"
+        return CheckResult(check="champion", verdict="not_enough_evidence", summary=words, evidence=evidence)
+    difference, low, high = found
     evidence |= {"difference": difference, "low": low, "high": high, "rule": check.rule, "margin": check.margin}
     evidence["champion"] = _measured(metric, rows, "champion")
     evidence |= _shares(rows)
@@ -169,24 +133,32 @@ def _against_champion(check: CheckDefinition, metric: str, rows: _Rows, evidence
     return CheckResult(check="champion", verdict=verdict, summary=words, evidence=evidence)
 
 
-def _shares(rows: _Rows) -> dict[str, float]:
-    """Mean score and share called positive of both versions on the gate's rows: what live traffic is compared with."""
-    found: dict[str, float] = {}
-    for who, score in rows.scores.items():
-        if score.ndim == 1 and len(score):
-            found[f"{who}_mean"] = float(score.mean())
-            threshold = rows.thresholds[who]
-            if threshold is not None:
-                found[f"{who}_called"] = float((score >= threshold).mean())
+def _shares(rows: Rows) -> dict[str, float]:
+    """Mean score and share called positive of both versions on the gate's rows: what live traffic is compared with.
+
+    With them the standard errors of the differences, over the same rows (paired). Of more than two classes the score
+    is the largest, as a rollout reads it.
+    """
+    scores = {who: s if s.ndim == 1 else s.max(axis=1) for who, s in rows.scores.items()}
+    found = {f"{who}_mean": float(score.mean()) for who, score in scores.items()}
+    found["mean_error"] = float((scores["candidate"] - scores["champion"]).std() / len(rows.truth) ** 0.5)
+    called = {who: scores[who] >= cut for who, cut in rows.thresholds.items() if cut is not None}
+    if len(called) == 2:
+        found |= {f"{who}_called": float(calls.mean()) for who, calls in called.items()}
+        apart = called["candidate"].astype(np.float64) - called["champion"]
+        found["called_error"] = float(apart.std() / len(rows.truth) ** 0.5)
     return found
 
 
-def _measured(metric: str, rows: _Rows, who: str, index: Any = slice(None)) -> float | None:
+def _measured(metric: str, rows: Rows, who: str, index: Any = slice(None)) -> float | None:
     return measure(metric, rows.truth[index], rows.scores[who][index], threshold=rows.thresholds[who])
 
 
-def _paired_interval(metric: str, rows: _Rows) -> tuple[float, float, float]:
-    """Candidate minus champion (turned round where lower is better) with its paired 95% bootstrap interval."""
+def _paired_interval(metric: str, rows: Rows) -> tuple[float, float, float] | None:
+    """Candidate minus champion (turned round where lower is better) with its paired 95% bootstrap interval.
+
+    None where the rows, or most resamples of them, cannot tell the metric of both.
+    """
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     truth = rows.truth
 
@@ -195,12 +167,12 @@ def _paired_interval(metric: str, rows: _Rows) -> tuple[float, float, float]:
         theirs = _measured(metric, rows, "champion", index)
         return None if ours is None or theirs is None else sign * (ours - theirs)
 
+    whole = difference(slice(None))
     rng = np.random.default_rng(len(truth))
     drawn = [difference(rng.integers(0, len(truth), len(truth))) for _ in range(_RESAMPLES)]
     values = [d for d in drawn if d is not None]
-    whole = difference(slice(None)) or 0.0
-    if not values:
-        return whole, float("-inf"), float("inf")
+    if whole is None or 2 * len(values) < _RESAMPLES:
+        return None
     low, high = np.quantile(values, [0.025, 0.975])
     return whole, float(low), float(high)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import numpy as np
 import polars as pl
@@ -25,8 +23,10 @@ def read(job: EvidenceJob, stores: Stores) -> EvidenceResult:
         return EvidenceResult(arms=())
     log = (
         stores.tables.scan(table)
+        .select(pl.exclude("^in\\..*$"))
         .filter(pl.col("recorded_at") >= job.since_recorded, pl.col("event_at") >= job.since)
         .filter(pl.col("version").is_in([job.champion, job.candidate]))
+        .filter(pl.col("arm") != "direct")  # whoever names a version chose it, and not by chance
         .collect()
     )
     manifests = {
@@ -45,31 +45,51 @@ def read(job: EvidenceJob, stores: Stores) -> EvidenceResult:
 def _arm(log: pl.DataFrame, name: str, version: int, manifest: Manifest, budget: int) -> ArmReading:
     requests = log.unique("request")
     rows = log.filter(pl.col("row") >= 0, pl.col("status") == 200)
-    score = _score(rows)
-    called = 0
-    threshold = manifest.signature.threshold
-    if threshold is not None and len(score):
-        called = int((score >= threshold).sum())
+    rows = rows.with_columns(_score(rows)).drop_nulls("score")
+    score, threshold = rows["score"].to_numpy(), manifest.signature.threshold
+    # the decision is taken on the float32 score, as `packages.loader` tells
+    calls = score >= np.float32(threshold) if threshold is not None else np.zeros(len(score), dtype=bool)
     latency = requests["latency"].to_numpy()
+    groups = _groups(rows)
     return ArmReading(
         arm=name,
         version=version,
         requests=len(requests),
         rows=len(rows),
         errors=int((requests["status"] >= 500).sum()),
+        refused=int(requests["status"].is_between(400, 499).sum()),
         slow=int((latency > budget).sum()),
-        called=called,
+        called=int(calls.sum()),
         mean=float(score.mean()) if len(score) else 0.0,
         deviation=float(score.std()) if len(score) else 0.0,
+        mean_error=_clustered_error(score, groups),
+        called_error=_clustered_error(calls.astype(np.float64), groups),
         p99=float(np.quantile(latency, 0.99)) if len(latency) else None,
     )
 
 
-def _score(rows: pl.DataFrame) -> NDArray[Any]:
+def _score(rows: pl.DataFrame) -> pl.Expr:
+    """One number a row: the score or value, of more than two classes the largest."""
     for column in ("out.score", "out.value"):
         if column in rows.columns:
-            return rows[column].drop_nulls().to_numpy()
-    return np.empty(0)
+            return pl.col(column).alias("score")
+    several = [column for column in rows.columns if column.startswith("out.score_")]
+    return (pl.max_horizontal(several) if several else pl.lit(None, pl.Float64)).alias("score")
+
+
+def _groups(rows: pl.DataFrame) -> NDArray[np.int64]:
+    """What was given to an arm together: the rows of one request, and of all that share its first row's key."""
+    first = pl.col("key").sort_by("row").first().over("request")
+    return rows.select(pl.coalesce(first, "request").rank("dense") - 1)["key"].to_numpy().astype(np.int64)
+
+
+def _clustered_error(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float | None:
+    """Standard error of the mean where rows of one group may go together (Liang and Zeger 1986)."""
+    if len(values) < 2:
+        return None
+    sums = np.bincount(groups, weights=values - values.mean())
+    count = np.count_nonzero(np.bincount(groups))
+    return float(np.sqrt((sums**2).sum() * count / max(count - 1, 1)) / len(values))
 
 
 def _paired(log: pl.DataFrame, job: EvidenceJob, stores: Stores, manifest: Manifest) -> PairedReading:

@@ -9,11 +9,12 @@ import hmac
 
 import msgspec
 
-from homeostat.delivery import definitions
-from homeostat.delivery.records import CheckDefinition, Evaluation, Gate
+from homeostat.delivery import definitions, deployments
+from homeostat.delivery.records import CheckDefinition, Deployment, Evaluation, Gate
 from homeostat.foundation.database import Reader
 from homeostat.foundation.errors import Kind, entry
 from homeostat.foundation.events import seal
+from homeostat.registry import versions
 
 NOT_BLESSED = entry(
     "delivery.not_blessed",
@@ -41,19 +42,27 @@ def bless(reader: Reader, evaluation: Evaluation) -> Evaluation:
     return msgspec.structs.replace(evaluation, blessing=_seal(reader, evaluation))
 
 
-def require_blessing(reader: Reader, evaluation: Evaluation, *, package: str, gate: Gate) -> None:
-    """Raise `delivery.not_blessed` unless the evaluation's seal holds for this very package and this very gate."""
-    holds = (
-        evaluation.blessing is not None
-        and evaluation.package == package
-        and evaluation.gate_digest == definitions.gate_digest(gate)
-        and hmac.compare_digest(evaluation.blessing, _seal(reader, evaluation))
-    )
-    if not holds:
-        values = {"version": evaluation.version, "model": evaluation.model, "endpoint": evaluation.endpoint}
-        raise NOT_BLESSED(field="version", **values)
+def require_blessing(reader: Reader, deployment: Deployment) -> Evaluation:
+    """The evaluation that blessed a deployment, or `delivery.not_blessed`.
+
+    It is read back from its row, and its seal must hold for this endpoint, this very package, and the gate as it is
+    asked now. Called at each step towards production, since rows and gates may have changed since the last.
+    """
+    given = deployment.evaluation_id
+    found = None if given is None else deployments.evaluation(reader, given)
+    package = versions.get(reader, deployment.model, deployment.version).package
+    gate = complete(definitions.gate_of(reader, deployment.endpoint), deployment.rule)
+    wanted = (deployment.endpoint, deployment.model, deployment.version, package, definitions.gate_digest(gate))
+    if found is not None and found.blessing is not None and found.verdict == "passed":
+        about = (found.endpoint, found.model, found.version, found.package, found.gate_digest)
+        if about == wanted and hmac.compare_digest(found.blessing, _seal(reader, found)):
+            return found
+    values = {"version": deployment.version, "model": deployment.model, "endpoint": deployment.endpoint}
+    raise NOT_BLESSED(field="version", **values)
 
 
 def _seal(reader: Reader, evaluation: Evaluation) -> str:
+    """The seal over everything that a pass is about, made with the home's key."""
+    what = (reader.project, evaluation.id, evaluation.endpoint, evaluation.model, evaluation.version)
     bound = (evaluation.verdict, evaluation.package, evaluation.data_digest, evaluation.gate_digest)
-    return seal(reader, msgspec.json.encode((evaluation.id, evaluation.endpoint, evaluation.version, *bound)))
+    return seal(reader, msgspec.json.encode((*what, *bound)))

@@ -124,7 +124,9 @@ class EvaluateJob(Struct, frozen=True, kw_only=True):
     data_digest: str
     known_at: int
     since: int | None = None
-    host: str = "127.0.0.1"
+    redeployed: bool = False  # the version answers already
+    registered_at: int | None = None  # for one that does not say until when it has learnt; None amid a replay
+    remark: str | None = None  # what keeps the data from being newer
     features: Features | None = None  # the steps that make the dataset's rows into what the version takes
 
 
@@ -136,18 +138,23 @@ class EvaluateResult(Struct, frozen=True, kw_only=True):
 
 
 class ArmReading(Struct, frozen=True, kw_only=True):
-    """What one arm did during a rollout stage. `slow` counts requests over the latency budget; `called` rows whose
-    label is the positive class; `mean` and `deviation` are of the score (or value)."""
+    """What one arm did during a rollout stage. `errors` counts requests that failed, `refused` those the version
+    would not take, `slow` those over the latency budget; `called` rows whose label is the positive class; `mean` and
+    `deviation` are of the score (of more than two classes, the largest; or the value). The standard errors of `mean`
+    and of the share called allow for rows that came together; None: as if every row stood alone."""
 
     arm: str
     version: int
     requests: int = 0
     rows: int = 0
     errors: int = 0
+    refused: int = 0
     slow: int = 0
     called: int = 0
     mean: float = 0.0
     deviation: float = 0.0
+    mean_error: float | None = None
+    called_error: float | None = None
     p99: float | None = None  # microseconds
     labelled: int = 0
     loss: float | None = None

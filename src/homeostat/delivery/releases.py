@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Literal
 
 from homeostat.delivery import deployments
-from homeostat.delivery.asking import Asking
+from homeostat.delivery.asking import Asking, held_up
 from homeostat.delivery.records import Deployment
 from homeostat.delivery.stages import ACTOR as ACTOR
 from homeostat.delivery.stages import Stages
 from homeostat.foundation.database import Database, Reader, Transaction
-from homeostat.foundation.errors import Kind, entry
+from homeostat.foundation.errors import HomeostatError, Kind, entry
 from homeostat.foundation.ids import new_id
 from homeostat.pipelines.engine import Engine
 from homeostat.registry import versions as model_versions
@@ -33,6 +33,8 @@ INCOMPLETE = entry(
     "version {version} of {model!r} is incomplete, it lacks: {missing}",
     "complete it, then deploy it",
 )
+
+_OVERTAKEN = ("delivery.moved", "delivery.gone_already")
 
 Rule = Literal["not_shown_worse", "shown_better"]
 
@@ -75,7 +77,7 @@ class Releases:
                 raise INCOMPLETE(field="version", version=wanted.number, model=model, missing=missing)
             endpoints.create(tx, endpoint, model)
             for earlier in deployments.listing(tx, endpoint, states=deployments.OPEN):
-                if earlier.version == wanted.number and earlier.state != "baking":
+                if earlier.version == wanted.number:
                     return earlier
                 _make_way(tx, earlier)
             deployment = Deployment(
@@ -95,21 +97,41 @@ class Releases:
             return deployments.insert(tx, deployment)
 
     def step(self, project: str) -> bool:
-        """Move every open deployment of the project as far as it can go now; whether anything moved."""
+        """Move every open deployment of the project as far as it can go now; whether anything moved.
+
+        One that was dealt with by somebody else meanwhile is looked at again; the trouble of one does not hold up the
+        others, and is raised after them.
+        """
         with self.database.read(project) as reader:
             found = deployments.listing(reader, states=deployments.OPEN)
         asking, stages = self.asking, self.stages
         acts = {"gating": asking.ask, "waiting": asking.wait, "rolling_out": stages.roll, "baking": stages.bake}
+        asking.forget_all_but(project, {d.id for d in found if d.state == "gating"})
         moved = False
+        troubles: list[Exception] = []
         for deployment in reversed(found):
-            moved |= acts[deployment.state](project, deployment)
+            try:
+                moved |= acts[deployment.state](project, deployment)
+            except HomeostatError as error:
+                if error.code in _OVERTAKEN and self._was_overtaken(project, deployment):
+                    moved = True
+                elif error.code != "delivery.held":  # somebody acts on the endpoint: it waits its turn
+                    troubles.append(error)
+        if troubles:
+            raise troubles[0]
         return moved
+
+    def _was_overtaken(self, project: str, deployment: Deployment) -> bool:
+        with self.database.read(project) as reader:
+            now = deployments.get(reader, deployment.id)
+        return (now.state, now.stage) != (deployment.state, deployment.stage)
 
     def busy(self, project: str) -> list[str]:
         """What is still being worked on without anyone having to wait for the world: gates under way."""
         with self.database.read(project) as reader:
             gating = deployments.listing(reader, states=("gating",))
-        return [f"gate of {d.model}@{d.version}" for d in gating]
+            going_on = [d for d in gating if not held_up(endpoints.get(reader, d.endpoint), d)]
+        return [f"gate of {d.model}@{d.version}" for d in going_on]
 
     def under_way(self, reader: Reader, endpoint: str) -> bool:
         """Whether a deployment of the endpoint is on its way; one that bakes or waits for labels does not count."""

@@ -9,7 +9,7 @@ import time
 
 import msgspec
 
-from homeostat.delivery import deployments
+from homeostat.delivery import deployments, holding
 from homeostat.delivery.records import Deployment
 from homeostat.foundation.clock import format_duration
 from homeostat.foundation.database import Transaction
@@ -30,6 +30,14 @@ NOTHING_BEFORE = entry(
 )
 
 
+GONE_ALREADY = entry(
+    "delivery.gone_already",
+    Kind.CONFLICT,
+    "version {version} is not the newest on endpoint {endpoint!r} any more",
+    "look at what answers now: homeostat endpoints show {endpoint}",
+)
+
+
 def roll_back(
     plane: Plane,
     endpoint: str,
@@ -39,52 +47,94 @@ def roll_back(
     reason: str,
     decision: Decision | None = None,
     evidence: dict[str, object] | None = None,
+    version: int | None = None,
 ) -> Decision:
     """Take the newest version off the endpoint and put the one before it back; returns once that answers.
 
     Under a rollout the champion simply gets all traffic again; after one, the previous version becomes champion. The
-    decision entered (or `decision`, carried out) ends as done, with the time it took.
+    decision entered (or `decision`, carried out) ends as done, with the time it took. With `version`, raises
+    `delivery.gone_already` unless that is the one to be taken off: who acts on evidence says of what it was. When this
+    process dies on the way, or the plan is not followed in time, the loop brings it to its end (`conclude`).
     """
     began = time.perf_counter()
-    with plane.database.write(actor=actor, project=project, reason=reason) as tx:
-        found = endpoints.get(tx, endpoint)
-        running = _open_deployment(tx, found)
-        arms, gone, back = _arms_after(found, running, tx.at)
-        taken = decision or _enter(tx, found, gone, back, reason, actor, evidence or {})
-        if taken.state in ("noted", "approved"):
+    taken: Decision | None = None
+    try:
+        with plane.database.write(actor=actor, project=project, reason=reason) as tx:
+            found = endpoints.get(tx, endpoint)
+            arms, gone, back = _arms_after(found, tx.at)
+            if version is not None and version != gone:
+                raise GONE_ALREADY(field="version", version=version, endpoint=endpoint)
+            taken = decision or _enter(tx, found, gone, back, reason, actor, evidence or {})
+            plane.in_hand.add(taken.id)
+            tx.decision_id = taken.id
             decisions.move(tx, taken.id, "acting")
-        endpoints.set_arms(tx, endpoint, arms)
-        aliases.set(tx, found.model, "champion", back)
-        if running is not None:
-            summary = f"version {gone} was rolled back: {reason}"
-            deployments.move(
-                tx,
-                running,
-                state="rolled_back",
-                summary=summary,
-                finished_at=tx.at,
-                event_at=found.watermark,
-                evidence=running.evidence | (evidence or {}),
-            )
-    passing("rollback.saved")
+            holding.seize(tx, endpoint, _holder(taken))
+            _take_off(tx, found, arms, gone, back, reason, evidence or {})
+        passing("rollback.saved")
+        plane.apply()
+        passing("rollback.applied")
+        took = round((time.perf_counter() - began) * 1e6)
+        words = f"version {back} answers alone again, {format_duration(took)} after the decision"
+        return _finish(plane, project, taken, actor, words)
+    finally:
+        if taken is not None:
+            plane.in_hand.discard(taken.id)
+
+
+def conclude(plane: Plane, decision: Decision, *, project: str, actor: str) -> bool:
+    """Bring a rollback to its end whose arms were changed already; False while a thread of this process is at it."""
+    if decision.id in plane.in_hand:
+        return False
     plane.apply()
-    passing("rollback.applied")
-    took = round((time.perf_counter() - began) * 1e6)
+    endpoint = decision.subject.removeprefix("endpoint/")
+    with plane.database.read(project) as reader:
+        champion = endpoints.get(reader, endpoint).arm("champion")
+    _finish(plane, project, decision, actor, f"version {champion.version if champion else 0} answers alone again")
+    return True
+
+
+def _finish(plane: Plane, project: str, decision: Decision, actor: str, outcome: str) -> Decision:
     with plane.database.write(actor=actor, project=project) as tx:
-        outcome = f"version {back} answers alone again, {format_duration(took)} after the decision"
-        return decisions.move(tx, taken.id, "done", outcome)
+        holding.give_back(tx, decision.subject.removeprefix("endpoint/"), _holder(decision))
+        return decisions.move(tx, decision.id, "done", outcome)
 
 
-def _open_deployment(tx: Transaction, endpoint: Endpoint) -> Deployment | None:
-    """The deployment that brought the newest version: the one rolling out or baking, else the newest live one."""
-    listed = deployments.listing(tx, endpoint.name, states=("rolling_out", "baking", "live"), limit=50)
-    under_way = [d for d in listed if d.state in ("rolling_out", "baking")]
-    champion = endpoint.arm("champion")
-    live = [d for d in listed if champion is not None and d.version == champion.version]
-    return next(iter(under_way or live), None)
+def _holder(decision: Decision) -> str:
+    return f"rollback/{decision.id}"
 
 
-def _arms_after(endpoint: Endpoint, running: Deployment | None, at: int) -> tuple[tuple[EndpointArm, ...], int, int]:
+def _take_off(
+    tx: Transaction,
+    endpoint: Endpoint,
+    arms: tuple[EndpointArm, ...],
+    gone: int,
+    back: int,
+    reason: str,
+    evidence: dict[str, object],
+) -> None:
+    """The change itself: arms, alias, and the deployment that had brought the version."""
+    endpoints.set_arms(tx, endpoint.name, arms)
+    aliases.set(tx, endpoint.model, "champion", back)
+    brought = _deployment_of(tx, endpoint.name, gone)
+    if brought is not None:
+        deployments.move(
+            tx,
+            brought,
+            state="rolled_back",
+            summary=f"version {gone} was rolled back: {reason}",
+            finished_at=tx.at,
+            event_at=endpoint.watermark,
+            evidence=brought.evidence | evidence,
+        )
+
+
+def _deployment_of(tx: Transaction, endpoint: str, version: int) -> Deployment | None:
+    """The newest deployment that brought `version` to the endpoint and was not taken back."""
+    listed = deployments.listing(tx, endpoint, states=("rolling_out", "baking", "live"), limit=1000)
+    return next((d for d in listed if d.version == version), None)
+
+
+def _arms_after(endpoint: Endpoint, at: int) -> tuple[tuple[EndpointArm, ...], int, int]:
     """The arms that remain, the version that goes, and the one that answers after."""
     champion, previous = endpoint.arm("champion"), endpoint.arm("previous")
     tried = endpoint.arm("canary") or endpoint.arm("shadow")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
+from homeostat.data import labels
 from homeostat.delivery import definitions, deployments, gates, rollbacks, rollouts
-from homeostat.delivery.records import Deployment, Evaluation, EvidenceJob, EvidenceResult, RolloutDefinition
+from homeostat.delivery.records import Deployment, EvidenceJob, EvidenceResult, Gate, RolloutDefinition
 from homeostat.foundation.database import Database, Transaction
 from homeostat.foundation.errors import HomeostatError
 from homeostat.foundation.ids import digest_of
@@ -23,47 +26,47 @@ ACTOR = "service:delivery"
 
 
 class Stages:
-    """Deployments in the states "rolling_out" and "baking"."""
+    """Deployments in the states "rolling_out" and "baking". While their endpoint is paused they stand still."""
 
     def __init__(self, database: Database, engine: Engine, plane: Plane) -> None:
         self.database = database
         self.engine = engine
         self.plane = plane
-        self._looked: dict[str, int | None] = {}  # deployment -> watermark of the last look at its evidence
+        self._looked: dict[str, object] = {}  # deployment -> what was there to see at the last look at its evidence
 
-    def begin(self, tx: Transaction, deployment: Deployment, evaluation: Evaluation) -> None:
+    def begin(self, tx: Transaction, deployment: Deployment) -> None:
         """Put a blessed version on the endpoint: at once where nothing answers yet, else through its first stage."""
+        evaluation = gates.require_blessing(tx, deployment)
         endpoint = endpoints.get(tx, deployment.endpoint)
-        package = model_versions.get(tx, deployment.model, deployment.version).package
-        gate = definitions.gate_of(tx, deployment.endpoint)
-        gates.require_blessing(tx, evaluation, package=package, gate=gate)
         champion = endpoint.arm("champion")
         rollout = definitions.rollout_of(tx, deployment.endpoint)
-        at_gate = next((c.evidence for c in evaluation.checks if c.check == "champion"), {})
-        evidence = {k: at_gate[k] for k in at_gate if k.endswith(("_mean", "_called"))}
-        deployment = msgspec.structs.replace(
-            deployment, previous=champion.version if champion else None, evidence=evidence
-        )
-        if champion is None or rollout.kind == "direct" or champion.version == deployment.version:
-            self._take_over(tx, deployment, endpoint, "nothing answered before" if champion is None else "directly")
+        if champion is not None and champion.version == deployment.version:
+            at, words = endpoint.watermark, f"version {deployment.version} answers already"
+            deployments.move(tx, deployment, state="live", summary=words, finished_at=tx.at, event_at=at)
             return
-        stage = "canary" if rollout.kind == "canary" else "shadow"
-        self._enter_stage(tx, deployment, endpoint, rollout, stage)
+        at_gate = next((c.evidence for c in evaluation.checks if c.check == "champion"), {})
+        evidence = {k: at_gate[k] for k in at_gate if k.endswith(("_mean", "_called", "_error"))}
+        previous = champion.version if champion else None
+        deployment = deployments.move(tx, deployment, previous=previous, evidence=evidence)
+        if champion is None or rollout.kind == "direct":
+            self._take_over(tx, deployment, "nothing answered before" if champion is None else "directly")
+            return
+        self._enter_stage(tx, deployment, rollout, "canary" if rollout.kind == "canary" else "shadow")
 
     def _enter_stage(
-        self, tx: Transaction, deployment: Deployment, endpoint: Endpoint, rollout: RolloutDefinition, stage: str
+        self, tx: Transaction, deployment: Deployment, rollout: RolloutDefinition, stage: Literal["canary", "shadow"]
     ) -> None:
-        champion = endpoint.arm("champion")
+        """Put the version beside the champion. What answered before the champion stays loaded, to go back to."""
+        gates.require_blessing(tx, deployment)
+        endpoint = endpoints.get(tx, deployment.endpoint)
+        champion, previous = endpoint.arm("champion"), endpoint.arm("previous")
         assert champion is not None
         share = rollout.share if stage == "canary" else 0.0
         tried = EndpointArm(
-            name="canary" if stage == "canary" else "shadow",
-            version=deployment.version,
-            share=share,
-            since=tx.at,
-            since_event=endpoint.watermark,
+            name=stage, version=deployment.version, share=share, since=tx.at, since_event=endpoint.watermark
         )
-        endpoints.set_arms(tx, endpoint.name, (msgspec.structs.replace(champion, share=1 - share), tried))
+        arms = [msgspec.structs.replace(champion, share=1 - share), tried]
+        endpoints.set_arms(tx, endpoint.name, (*arms, *((previous,) if previous is not None else ())))
         words = f"in {stage}" + (f" at {share:.0%}" if share else ", beside the champion on the same inputs")
         deployments.move(
             tx,
@@ -77,19 +80,41 @@ class Stages:
         )
 
     def roll(self, project: str, deployment: Deployment) -> bool:
-        with self.database.read(project) as reader:
-            endpoint = endpoints.get(reader, deployment.endpoint)
-            rollout = definitions.rollout_of(reader, deployment.endpoint)
-        if self._looked.get(deployment.id, -1) == endpoint.watermark:
+        """Judge a stage by its evidence, whenever there is more of it or its time is over."""
+        endpoint, rollout, gate = self._around(project, deployment)
+        if endpoint.paused:
             return False
+        if self._cannot_load(project, deployment):
+            return True
         deployment, elapsed = self._elapsed(project, deployment, endpoint)
-        evidence = self._evidence(project, deployment, endpoint, rollout)
-        self._looked[deployment.id] = endpoint.watermark  # only now: evidence that could not be read is asked for again
+        over = (elapsed >= rollout.shadow_for, elapsed >= rollout.timeout)
+        seen = (deployment.stage, endpoint.watermark, self._labels(project, gate), over)
+        if self._looked.get(deployment.id) == seen:
+            return False
+        evidence = self._evidence(project, deployment, endpoint, rollout, gate)
         if deployment.stage == "shadow":
-            judged = rollouts.judge_shadow(evidence, rollout, run_out=elapsed >= rollout.shadow_for)
+            before = deployment.evidence.get("paired", {}).get("judged", 0)
+            judged = rollouts.judge_shadow(evidence, rollout, run_out=over[0], judged_before=before)
         else:
             judged = rollouts.judge_canary(evidence, rollout, deployment.evidence)
-        return self._turn(project, deployment, endpoint, rollout, judged, elapsed=elapsed)
+        self._turn(project, deployment, rollout, judged, over=over[1])
+        self._looked[deployment.id] = seen  # only now: what could not be read, or written down, is looked at again
+        return True
+
+    def _around(self, project: str, deployment: Deployment) -> tuple[Endpoint, RolloutDefinition, Gate]:
+        with self.database.read(project) as reader:
+            return (
+                endpoints.get(reader, deployment.endpoint),
+                definitions.rollout_of(reader, deployment.endpoint),
+                definitions.gate_of(reader, deployment.endpoint),
+            )
+
+    def _labels(self, project: str, gate: Gate) -> int:
+        """The newest batch of labels: labels, too, are evidence."""
+        if gate.dataset is None:
+            return 0
+        with self.database.read(project) as reader:
+            return labels.newest(reader, gate.dataset)
 
     def _elapsed(self, project: str, deployment: Deployment, endpoint: Endpoint) -> tuple[Deployment, int]:
         """Event time since the stage began. One that began before any traffic begins with the first it sees."""
@@ -103,44 +128,56 @@ class Stages:
         self,
         project: str,
         deployment: Deployment,
-        endpoint: Endpoint,
         rollout: RolloutDefinition,
         judged: rollouts.Judgement,
         *,
-        elapsed: int,
-    ) -> bool:
+        over: bool,
+    ) -> None:
         passing("evidence.judged")
-        shown = deployment.evidence | judged.evidence
         turn, words = judged.turn, judged.summary
-        if turn == "wait" and elapsed >= rollout.timeout:
+        if turn == "wait" and over:
             turn, words = "roll_back", f"it was not shown harmless in time: {words}"
         if turn == "roll_back":
-            rollbacks.roll_back(
-                self.plane, endpoint.name, project=project, actor=ACTOR, reason=words, evidence=judged.evidence
-            )
-            return True
-        with self.database.write(actor=ACTOR, project=project, decision_id=deployment.decision_id) as tx:
-            if turn == "wait":
-                deployments.move(tx, deployment, evidence=shown, summary=words)
-                return True
-            judged_one = msgspec.structs.replace(deployment, evidence=shown)
-            if deployment.stage == "shadow" and rollout.kind == "shadow_then_canary":
-                self._enter_stage(tx, judged_one, endpoint, rollout, "canary")
-            else:
-                self._take_over(tx, judged_one, endpoint, words)
+            self._take_back(project, deployment, words, judged.evidence)
+            return
+        try:
+            with self.database.write(actor=ACTOR, project=project, decision_id=deployment.decision_id) as tx:
+                shown = deployment.evidence | judged.evidence
+                deployment = deployments.move(tx, deployment, evidence=shown, summary=words)
+                if turn == "wait" or endpoints.get(tx, deployment.endpoint).paused:
+                    return
+                if deployment.stage == "shadow" and rollout.kind == "shadow_then_canary":
+                    self._enter_stage(tx, deployment, rollout, "canary")
+                else:
+                    self._take_over(tx, deployment, words)
+        except HomeostatError as error:
+            if error.code != gates.NOT_BLESSED.code:
+                raise
+            self._take_back(project, deployment, f"its blessing does not hold any more: {error.message}", {})
+            return
         passing("promotion.saved")
         self.apply(project, deployment)
-        return True
+
+    def _take_back(self, project: str, deployment: Deployment, why: str, evidence: dict[str, object]) -> None:
+        """By reflex, and only what this deployment brought: somebody may have been quicker."""
+        rollbacks.roll_back(
+            self.plane,
+            deployment.endpoint,
+            project=project,
+            actor=ACTOR,
+            reason=why,
+            evidence=evidence,
+            version=deployment.version,
+        )
 
     def _evidence(
-        self, project: str, deployment: Deployment, endpoint: Endpoint, rollout: RolloutDefinition
+        self, project: str, deployment: Deployment, endpoint: Endpoint, rollout: RolloutDefinition, gate: Gate
     ) -> EvidenceResult:
         champion = endpoint.arm("champion")
         against = (
             deployment.previous if champion is None or champion.version == deployment.version else champion.version
         )
         with self.database.read(project) as reader:
-            gate = definitions.gate_of(reader, endpoint.name)
             package = model_versions.get(reader, deployment.model, deployment.version).package
             other = package if against is None else model_versions.get(reader, deployment.model, against).package
         job = EvidenceJob(
@@ -158,14 +195,12 @@ class Stages:
         )
         return call(self.engine, "homeostat.delivery.evidence:read", job, EvidenceResult, label="rollout evidence")
 
-    def _take_over(self, tx: Transaction, deployment: Deployment, endpoint: Endpoint, why: str) -> None:
+    def _take_over(self, tx: Transaction, deployment: Deployment, why: str) -> None:
         """Make the version champion; the one before stays loaded, to go back to."""
-        champion = endpoint.arm("champion")
-        arms = [
-            EndpointArm(
-                name="champion", version=deployment.version, share=1.0, since=tx.at, since_event=endpoint.watermark
-            )
-        ]
+        gates.require_blessing(tx, deployment)
+        endpoint = endpoints.get(tx, deployment.endpoint)
+        champion, at = endpoint.arm("champion"), endpoint.watermark
+        arms = [EndpointArm(name="champion", version=deployment.version, share=1.0, since=tx.at, since_event=at)]
         if champion is not None and champion.version != deployment.version:
             arms.append(msgspec.structs.replace(champion, name="previous", share=0.0))
         endpoints.set_arms(tx, endpoint.name, tuple(arms))
@@ -176,29 +211,32 @@ class Stages:
             deployment,
             state=state,
             stage=None,
-            since_event=endpoint.watermark,
+            since_event=at,
             since_recorded=tx.at,
             summary=f"version {deployment.version} took over: {why}",
-            event_at=endpoint.watermark,
+            event_at=at,
             finished_at=tx.at if state == "live" else None,
         )
-        enter(tx, deployment, endpoint.watermark, "promote", f"Promoted version {deployment.version}: {why}")
+        enter(tx, deployment, at, "promote", f"Promoted version {deployment.version}: {why}")
 
     def bake(self, project: str, deployment: Deployment) -> bool:
         """The new champion answers everything; what fails hard goes back at once, what holds out rests."""
-        with self.database.read(project) as reader:
-            endpoint = endpoints.get(reader, deployment.endpoint)
-            rollout = definitions.rollout_of(reader, deployment.endpoint)
-        if self._looked.get(deployment.id, -1) == endpoint.watermark:
+        endpoint, rollout, gate = self._around(project, deployment)
+        if endpoint.paused:
             return False
-        deployment, elapsed = self._elapsed(project, deployment, endpoint)
-        evidence = self._evidence(project, deployment, endpoint, rollout)
-        self._looked[deployment.id] = endpoint.watermark  # only now: evidence that could not be read is asked for again
-        reading = next((a for a in evidence.arms if a.arm == "candidate"), None)
-        if reading is not None and reading.requests >= 20 and reading.errors * 2 > reading.requests:
-            words = f"{reading.errors} of {reading.requests} requests failed after it took over"
-            rollbacks.roll_back(self.plane, endpoint.name, project=project, actor=ACTOR, reason=words)
+        if self._cannot_load(project, deployment):
             return True
+        deployment, elapsed = self._elapsed(project, deployment, endpoint)
+        seen = (deployment.state, endpoint.watermark, elapsed >= rollout.bake)
+        if self._looked.get(deployment.id) == seen:
+            return False
+        evidence = self._evidence(project, deployment, endpoint, rollout, gate)
+        reading = next((a for a in evidence.arms if a.arm == "candidate"), None)
+        if reading is not None and rollouts.fails_hard(reading):
+            words = f"{reading.errors} of {reading.requests} requests failed after it took over"
+            self._take_back(project, deployment, words, {})
+            return True
+        self._looked[deployment.id] = seen
         if elapsed < rollout.bake:
             return False
         with self.database.write(actor=ACTOR, project=project) as tx:
@@ -207,16 +245,25 @@ class Stages:
 
     def apply(self, project: str, deployment: Deployment) -> None:
         """Make the plan follow the rows; a version that the inference process cannot load goes back at once."""
-        ack = self.plane.apply()
+        self.plane.apply()
+        self._cannot_load(project, deployment)
+
+    def _cannot_load(self, project: str, deployment: Deployment) -> bool:
+        """Whether the inference process could not load the version; it is then taken off the endpoint."""
         try:
-            self.plane.require_loaded(ack, project, deployment.endpoint, deployment.version)
+            self.plane.require_loaded(project, deployment.endpoint, deployment.version)
         except HomeostatError as error:
             try:
-                rollbacks.roll_back(self.plane, deployment.endpoint, project=project, actor=ACTOR, reason=error.message)
-            except HomeostatError:  # nothing answered before either: say so on the deployment
+                self._take_back(project, deployment, error.message, {})
+            except HomeostatError as nothing:
+                if nothing.code != rollbacks.NOTHING_BEFORE.code:
+                    raise
                 with self.database.write(actor=ACTOR, project=project) as tx:
                     endpoints.set_arms(tx, deployment.endpoint, ())
-                    deployments.move(tx, deployment, state="failed", summary=error.message, finished_at=tx.at)
+                    now = deployments.get(tx, deployment.id)
+                    deployments.move(tx, now, state="failed", summary=error.message, finished_at=tx.at)
+            return True
+        return False
 
 
 def enter(tx: Transaction, deployment: Deployment, event_at: int | None, verdict: str, words: str) -> None:

@@ -64,10 +64,11 @@ class Plane:
         self._applied = max(self._applied, epoch)
         return ack
 
-    def require_loaded(self, ack: Ack, project: str, endpoint: str, version: int) -> None:
-        """Raise `serving.cannot_load` where `ack` says that the version could not be loaded under the endpoint."""
+    def require_loaded(self, project: str, endpoint: str, version: int) -> None:
+        """Raise `serving.cannot_load` where the worker says that it could not load the version under the endpoint."""
+        ack = self.supervisor.acknowledged()
         what = wire.place(project, endpoint, version)
-        if what in ack.failed:
+        if ack is not None and what in ack.failed:
             raise CANNOT_LOAD(field="version", what=what, why=ack.failed[what])
 
     def _publish(self) -> int:
