@@ -12,7 +12,7 @@ from homeostat.delivery import deployments, rollbacks
 from homeostat.delivery.records import Deployment
 from homeostat.delivery.releases import Releases
 from homeostat.foundation.database import Database, Transaction
-from homeostat.foundation.errors import HomeostatError
+from homeostat.foundation.errors import HomeostatError, Kind
 from homeostat.foundation.ids import digest_of
 from homeostat.foundation.killpoints import passing
 from homeostat.governance import approvals, decisions
@@ -20,8 +20,8 @@ from homeostat.governance.records import Decision, DecisionState
 from homeostat.monitoring import incidents
 from homeostat.monitoring.records import Incident
 from homeostat.pipelines import runs
+from homeostat.pipelines.records import PipelineRun
 from homeostat.pipelines.runner import Runner
-from homeostat.serving import endpoints
 
 ACTOR = "service:loop"
 
@@ -86,27 +86,73 @@ def _action(verdict: Verdict, policy: Policy, facts: Facts, incident: Incident |
 
 def carry_out(database: Database, runner: Runner, releases: Releases, project: str, decision: Decision) -> bool:
     """Move an approved or acting decision on by one step; whether anything moved."""
+    if decision.state == "approved" and _is_over(database, project, decision):
+        with database.write(actor=ACTOR, project=project) as tx:
+            decisions.move(tx, decision.id, "superseded", "what it was about was over when it was to be done")
+        return True
     if decision.verdict == "roll_back":
         return _roll_back(database, releases, project, decision)
     if decision.verdict == "retrain":
         return _retrain(database, runner, releases, project, decision)
-    _finish(database, project, decision, "done", "a person has dealt with it")
+    _dealt_with(database, project, decision)
     return True
 
 
-def _roll_back(database: Database, releases: Releases, project: str, decision: Decision) -> bool:
-    endpoint = decision.subject.removeprefix("endpoint/")
+def say_not_deployed(tx: Transaction, run: PipelineRun, error: HomeostatError) -> Decision:
+    """Note in the ledger that a version a pipeline made was not asked for on its endpoint, and why."""
+    made = run.result
+    endpoint = run.context.get("endpoint") or made["model"]
+    return decisions.record(
+        tx,
+        Decision(
+            id=digest_of(f"{tx.project} not deployed {run.id}".encode())[:32],
+            at=0,
+            event_at=None,
+            subject=f"endpoint/{endpoint}",
+            decider=ACTOR,
+            rule="what a pipeline made goes to the gate of its endpoint",
+            verdict="abstain",
+            summary=f"Version {made['version']}, which pipeline {run.pipeline} made, was not deployed: {error}",
+            inputs={"run": run.id, "code": error.code},
+            trigger=f"pipeline_run/{run.id}",
+            undo=f"homeostat deploy {made['model']}@{made['version']}",
+        ),
+    )
+
+
+def _is_over(database: Database, project: str, decision: Decision) -> bool:
+    """Whether the incident that a decision was about was closed before anything was done."""
+    kind, _, id = (decision.trigger or "").partition("/")
+    if kind != "incident":
+        return False
     with database.read(project) as reader:
-        champion = endpoints.get(reader, endpoint).arm("champion")
-    if decision.state == "acting" and champion and champion.version != decision.inputs.get("version"):
-        releases.plane.apply()  # the rows were changed before a crash: see that what answers is what they say
-        _finish(database, project, decision, "done", f"version {champion.version} answers alone again")
-        return True
+        return incidents.get(reader, id).state not in incidents.OPEN_STATES
+
+
+def _dealt_with(database: Database, project: str, decision: Decision) -> None:
+    """A person said that what was asked about has been dealt with: should it come again, it is asked about again."""
+    with database.write(actor=ACTOR, project=project, decision_id=decision.id) as tx:
+        kind, _, id = (decision.trigger or "").partition("/")
+        if kind == "incident":
+            incidents.resolve(tx, id, "a person has dealt with it", decision.event_at)
+        decisions.move(tx, decision.id, "done", "a person has dealt with it")
+
+
+def _roll_back(database: Database, releases: Releases, project: str, decision: Decision) -> bool:
+    """Once: from the moment its arms are changed it is `rollbacks.conclude` that brings it to its end."""
     try:
         rollbacks.roll_back(
-            releases.plane, endpoint, project=project, actor=ACTOR, reason=decision.summary, decision=decision
+            releases.plane,
+            decision.subject.removeprefix("endpoint/"),
+            project=project,
+            actor=ACTOR,
+            reason=decision.summary,
+            decision=decision,
+            version=decision.inputs.get("version"),
         )
     except HomeostatError as error:
+        if error.kind is Kind.UNAVAILABLE:
+            raise  # the plan was not followed in time: the next pass concludes it
         _finish(database, project, decision, "failed", str(error))
     return True
 
@@ -140,6 +186,9 @@ def _retrain(database: Database, runner: Runner, releases: Releases, project: st
         words = f"the training run {started.state}: {started.error}"
         _finish(database, project, decision, "failed", words)
         return True
+    if not {"model", "version"} <= started.result.keys():
+        _finish(database, project, decision, "failed", f"pipeline {started.pipeline} made no version")
+        return True
     key = digest_of(f"deploy {decision.id}".encode())[:32]
     with database.read(project) as reader:
         deployment = deployments.find(reader, key)
@@ -156,8 +205,9 @@ def _deploy(
     result: dict[str, object],
     key: str,
 ) -> bool:
+    """Ask for the version. Where it is on its way already, that is followed; where another is, this waits its turn."""
     try:
-        releases.request(
+        asked = releases.request(
             decision.subject.removeprefix("endpoint/"),
             str(result["model"]),
             int(str(result["version"])),
@@ -173,8 +223,9 @@ def _deploy(
         if error.code == "delivery.in_progress":
             return False  # one action at a time: it waits its turn
         _finish(database, project, decision, "failed", str(error))
+        return True
     passing("retrain.requested")
-    return True
+    return asked.id == key or _follow(database, project, decision, asked)
 
 
 def _follow(database: Database, project: str, decision: Decision, deployment: Deployment) -> bool:

@@ -2,8 +2,9 @@
 
 One pass: keep inference alive; take the prediction log and the labels in; watch each endpoint; move pipelines,
 deployments and decisions on; decide on what is open. `settle` waits until a whole pass, begun after it was asked, found
-nothing to do and nothing under way: that is how a replay knows that the platform has caught up with the event time it
-has been given.
+nothing to do, and that nothing was under way before it or after it: what ends between a pass's look and its end (a run
+finishes on a thread of its own) is work for the next. That is how a replay knows that the platform has caught up with
+the event time it has been given.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from homeostat.control import actions, definitions, facts, policies
 from homeostat.control.events import LoopFaltered
@@ -19,12 +21,14 @@ from homeostat.control.records import Policy
 from homeostat.data import labels
 from homeostat.data.records import FoldResult
 from homeostat.delivery import definitions as delivery_definitions
+from homeostat.delivery import holding, rollbacks
 from homeostat.delivery.releases import Releases
 from homeostat.foundation import events
 from homeostat.foundation.database import Database, Transaction
+from homeostat.foundation.errors import HomeostatError
 from homeostat.foundation.ids import digest_of
 from homeostat.foundation.killpoints import passing
-from homeostat.governance import decisions
+from homeostat.governance import approvals, decisions
 from homeostat.monitoring import incidents, watch
 from homeostat.monitoring.records import Incident
 from homeostat.pipelines import definitions as pipelines
@@ -35,6 +39,7 @@ from homeostat.pipelines.runner import Runner
 from homeostat.serving import endpoints, intake
 from homeostat.serving.plane import Plane
 from homeostat.serving.records import Endpoint
+from homeostat.serving.supervisor import NOT_UP
 
 log = logging.getLogger("homeostat.loop")
 
@@ -59,20 +64,30 @@ class Loop:
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._quiet_since = 0.0  # monotonic time at which the newest quiet pass began; 0 while there is none
-        self._faltered: dict[str, str] = {}
+        self._faltered: dict[tuple[str, str], str] = {}  # (organ, project) -> why
         self._thread: threading.Thread | None = None
+        self._begun = threading.Event()
+        self._not_up: HomeostatError | None = None
 
     def start(self) -> None:
-        """Begin, on a thread."""
+        """Begin, on a thread. Returns once inference is up; raises `serving.inference_not_up` where it cannot be.
+
+        Inference is started on the loop's own thread, which lives as long as the process: a worker that is to die with
+        its parent dies with the thread that started it.
+        """
         self._thread = threading.Thread(target=self._run, name="control-loop", daemon=True)
         self._thread.start()
+        self._begun.wait()
+        if self._not_up is not None:
+            raise self._not_up
 
-    def stop(self) -> None:
-        """End after the pass under way."""
+    def stop(self, patience: float | None = None) -> bool:
+        """End after the pass under way; whether it has ended within `patience` seconds (None: wait for it)."""
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(patience)
+        return self._thread is None or not self._thread.is_alive()
 
     def nudge(self) -> None:
         """Something changed: look now rather than after the pause."""
@@ -102,16 +117,29 @@ class Loop:
         return found
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        try:
+            self.plane.ensure()
+        except HomeostatError as error:
+            log.error("inference is not up: %s", error)
+            self._not_up = error if error.code == NOT_UP.code else None
+        finally:
+            self._begun.set()
+        while self._not_up is None and not self._stop.is_set():
             began = time.monotonic()
-            moved = self.one_pass()
-            quiet = not moved and not self.busy() and not self._faltered
+            moved, quiet = False, False
+            try:
+                under_way = self.busy()
+                moved = self.one_pass()
+                quiet = not moved and not under_way and not self.busy() and not self._faltered
+            except Exception:  # such as a full disk: without the loop nothing would ever be tried again
+                log.exception("a pass broke off")
+                self._wake.wait(self.interval)
             with self._changed:
                 if quiet:
                     self._quiet_since = began
                 self._changed.notify_all()
             if not moved:
-                self._wake.wait(self.interval if quiet else min(self.interval, 0.02))
+                self._wake.wait(self.interval if quiet or self._faltered else min(self.interval, 0.02))
             self._wake.clear()
 
     def one_pass(self) -> bool:
@@ -120,30 +148,30 @@ class Loop:
         moved |= self._organ("intake", self._take_in)
         moved |= self._organ("labels", self._fold_labels)
         for project in self._projects():
-            moved |= self._organ("pipelines", lambda p=project: self.runner.advance(p))  # type: ignore[misc]
-            moved |= self._organ("monitoring", lambda p=project: self._watch(p))  # type: ignore[misc]
-            moved |= self._organ("delivery", lambda p=project: self.releases.step(p))  # type: ignore[misc]
-            moved |= self._organ("control", lambda p=project: self._decide(p))  # type: ignore[misc]
+            moved |= self._organ("pipelines", partial(self.runner.advance, project), project)
+            moved |= self._organ("monitoring", partial(self._watch, project), project)
+            moved |= self._organ("delivery", partial(self.releases.step, project), project)
+            moved |= self._organ("control", partial(self._decide, project), project)
         self.passes += 1
         return moved
 
-    def _organ(self, name: str, act: Callable[[], bool]) -> bool:
+    def _organ(self, name: str, act: Callable[[], bool], project: str = "") -> bool:
         """One organ's failure is told, and does not keep the others from their work."""
         try:
             moved = bool(act())
         except Exception as error:  # whatever an organ meets, the loop goes on: the next pass tries again
-            if self._faltered.get(name) != str(error):
+            if self._faltered.get((name, project)) != str(error):
                 log.exception("%s faltered", name)
-                self._faltered[name] = str(error)
-                with self.database.write(actor=ACTOR, project="") as tx:
+                self._faltered[name, project] = str(error)
+                with self.database.write(actor=ACTOR, project=project) as tx:
                     events.emit(tx, LoopFaltered(subject=f"loop/{name}", organ=name, error=str(error)[:500]))
             return False
-        self._faltered.pop(name, None)
+        self._faltered.pop((name, project), None)
         return moved
 
     def _projects(self) -> list[str]:
         with self.database.read() as reader:
-            return sorted({*endpoints.projects(reader), *pipelines.projects(reader)})
+            return sorted({*endpoints.projects(reader), *pipelines.projects(reader), *labels.projects(reader)})
 
     def _take_in(self) -> bool:
         return bool(intake.step(self.database, self.engine, self.plane.directory))
@@ -187,8 +215,11 @@ class Loop:
         with self.database.read(project) as reader:
             found = [(e, definitions.policy_of(reader, e.name)) for e in endpoints.listing(reader)]
             open_ones = decisions.listing(reader, state=("approved", "acting"))
+        paused = {f"endpoint/{e.name}" for e, _ in found if e.paused}
         for decision in reversed(open_ones):
-            if decision.decider == ACTOR:
+            if decision.verdict == "roll_back" and decision.state == "acting":  # whoever decided it: it is half done
+                moved |= rollbacks.conclude(self.plane, decision, project=project, actor=ACTOR)
+            elif decision.decider == ACTOR and decision.subject not in paused:
                 moved |= actions.carry_out(self.database, self.runner, self.releases, project, decision)
         for endpoint, policy in found:
             entered = self._respond(project, endpoint, policy)
@@ -204,7 +235,8 @@ class Loop:
             now = endpoints.get(tx, endpoint.name)
             for incident in incidents.listing(tx, endpoint.name, state=("open", "acting")):
                 moved |= _resolve_if_over(tx, now, incident)
-            if now.paused or self._acting(tx, endpoint.name):
+            moved |= _withdraw_what_is_over(tx, endpoint.name)
+            if now.paused or self._acting(tx, endpoint.name) or not holding.is_free(tx, endpoint.name, tx.at):
                 return moved
             for incident in incidents.listing(tx, endpoint.name, state=("open", "acting")):
                 known = facts.gather(tx, now, incident, tx.at)
@@ -238,7 +270,11 @@ class Loop:
             payload = event.payload or {}
             with self.database.read(project) as reader:
                 run = runs.get(reader, str(payload.get("run") or event.subject.rsplit("/", 1)[-1]))
-            self._request(project, run)
+            try:
+                self._request(project, run)
+            except HomeostatError as error:  # such as another rollout under way; it must not hold up what comes after
+                with self.database.write(actor=ACTOR, project=project) as tx:
+                    actions.say_not_deployed(tx, run, error)
             passing("deployment.requested")
             with self.database.write(actor=ACTOR, project=project) as tx:
                 events.advance(tx, name, event.seq)
@@ -269,9 +305,21 @@ def _resolve_if_over(tx: Transaction, endpoint: Endpoint, incident: Incident) ->
     return True
 
 
+def _withdraw_what_is_over(tx: Transaction, endpoint: str) -> bool:
+    """Take back questions about incidents that are closed: nobody needs to answer them, and no answer may act."""
+    waiting = [d for d in decisions.listing(tx, f"endpoint/{endpoint}", state="waiting") if d.decider == ACTOR]
+    withdrawn = False
+    for decision in waiting:
+        kind, _, id = (decision.trigger or "").partition("/")
+        if kind == "incident" and incidents.get(tx, id).state not in incidents.OPEN_STATES:
+            approvals.withdraw(tx, decision.id, "what it was about is over")
+            withdrawn = True
+    return withdrawn
+
+
 def _said(tx: Transaction, incident: Incident, action: str) -> bool:
     """Whether this was already said of the incident and stands: a retrain that failed may be tried again."""
-    listed = decisions.listing(tx, f"endpoint/{incident.endpoint}")
+    listed = decisions.listing(tx, f"endpoint/{incident.endpoint}", limit=10_000)
     again = action == "retrain"
     return any(
         d.trigger == f"incident/{incident.id}" and d.verdict == action and not (again and d.state == "failed")

@@ -21,17 +21,21 @@ class Facts(Struct, frozen=True, kw_only=True):
     """What a rule looks at, all in event time.
 
     `rows_since` and `positives_since` count labelled predictions after the estimated change. `took_over_at` is when the
-    champion began; `previous` the version loaded beside it. `last_action_at` is when the last retrain was decided.
+    champion began; `previous` the version loaded beside it, and `previous_was_ill` that it was relieved because its
+    answers had become worse. `last_action_at` is when the last retrain was decided,
+    `last_asked_at` the same with those that a person has rejected.
     """
 
     now: int
     champion: int
     took_over_at: int | None = None
     previous: int | None = None
+    previous_was_ill: bool = False
     baking: bool = False
     rows_since: int = 0
     positives_since: int = 0
     last_action_at: int | None = None
+    last_asked_at: int | None = None
     attempts: int = 0
     binary: bool = True
     learnt_at: int | None = None
@@ -66,7 +70,7 @@ def on_schedule(policy: Policy, facts: Facts) -> Verdict | None:
     """A retrain because it is time, or None."""
     if policy.schedule is None or policy.pipeline is None or facts.learnt_at is None:
         return None
-    since = max(facts.learnt_at, facts.last_action_at or 0)
+    since = max(facts.learnt_at, facts.last_asked_at or 0)
     if facts.now - since < policy.schedule:
         return None
     words = f"Retrain: it is {format_duration(facts.now - since)} since it last learnt, and the schedule says so."
@@ -108,8 +112,14 @@ def _on_performance(incident: Incident, policy: Policy, facts: Facts) -> Verdict
 
 
 def _never_was_well(incident: Incident, policy: Policy, facts: Facts) -> bool:
-    """The trouble began with the version, not with the world: within one window of its taking over."""
+    """The trouble began with the version, not with the world: within one window of its taking over.
+
+    Where it relieved a version that had itself become worse, the world is what changes: the one before is known to be
+    no better, the gate had shown this one better on newer rows, and going back would only begin the same again.
+    """
     if facts.previous is None or facts.took_over_at is None or incident.version != facts.champion:
+        return False
+    if facts.previous_was_ill:
         return False
     began = incident.change_at if incident.change_at is not None else incident.event_at
     return began - facts.took_over_at <= policy.window and facts.attempts == 0

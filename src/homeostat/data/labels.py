@@ -61,6 +61,12 @@ def pending(reader: Reader, dataset: str | None = None) -> list[LabelBatch]:
     return [_batch(row) for row in reader.execute(query.order_by(label_batches.c.id)).mappings()]
 
 
+def projects(reader: Reader) -> list[str]:
+    """Every project that has labels waiting, whatever project `reader` is of."""
+    query = sa.select(label_batches.c.project).where(label_batches.c.folded.is_(False)).distinct()
+    return list(reader.execute(query).scalars())
+
+
 def newest(reader: Reader, dataset: str) -> int:
     """The id of the newest batch recorded for `dataset`, folded or not; 0 where there is none."""
     query = sa.select(sa.func.max(label_batches.c.id))
