@@ -49,6 +49,8 @@ NO_AUTH_EXPOSED = entry(
     "leave out --no-auth, or listen on 127.0.0.1",
 )
 
+_PATIENCE = 5.0  # seconds that a pass of the loop may take to its end before its workers are ended
+
 LOCAL_USER = "person:local"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -107,16 +109,18 @@ class Homeostat:
         self.lock.flush()
 
     def start(self) -> None:
-        """Bring inference up and begin the loop."""
-        self.plane.ensure()
+        """Bring inference up and begin the loop; raises `serving.inference_not_up` where it cannot be."""
         self.loop.start()
 
     def close(self, *, stop_inference: bool = True) -> None:
         """End the loop, the workers and (unless it shall outlive us) inference; let go of the home."""
+        self.stopping = True
+        self.loop.stop(_PATIENCE)
+        self.runner.close()  # before the engine: a step whose worker is ended now was not lost, it is begun again
+        self.engine.close()  # ends what the loop may still be waiting for
         self.loop.stop()
         if stop_inference:
             self.plane.supervisor.stop()
-        self.engine.close()
         self.database.close()
         self.lock.seek(0)
         self.lock.truncate()

@@ -18,7 +18,7 @@ import uvicorn
 
 from homeostat.api.application import create
 from homeostat.app import LOCAL_USER, LOOPBACK, Homeostat
-from homeostat.foundation.errors import Kind, entry
+from homeostat.foundation.errors import HomeostatError, Kind, entry
 from homeostat.foundation.settings import Settings
 from homeostat.governance import sign_in
 from homeostat.ui.screens import error_page, handlers
@@ -40,7 +40,7 @@ def serve(settings: Settings, *, parent_fd: int | None = None, as_json: bool = F
         home.address = address
         app = create(home, extra_handlers=handlers(home), error_page=error_page)
         server = _Server(uvicorn.Config(app, log_level="warning", lifespan="on", access_log=False))
-        server.on_ready = lambda: _ready(home, address, as_json)
+        server.on_ready = lambda: _get_ready(server, home, address, as_json)
         server.on_stop = lambda: setattr(home, "stopping", True)
         if parent_fd is not None:
             _stop_with_parent(server, parent_fd)
@@ -49,6 +49,8 @@ def serve(settings: Settings, *, parent_fd: int | None = None, as_json: bool = F
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: setattr(server, "should_exit", True))
         server.run(sockets=[listening])
+        if server.failure is not None:
+            raise server.failure
     finally:
         home.close()
 
@@ -58,6 +60,7 @@ class _Server(uvicorn.Server):
 
     on_ready: Any = None
     on_stop: Any = None
+    failure: HomeostatError | None = None  # why it ended without having been ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -68,6 +71,13 @@ class _Server(uvicorn.Server):
         if self.on_stop is not None:
             self.on_stop()  # live streams end by themselves, or the server would wait for them for ever
         await super().shutdown(sockets)
+
+
+def _get_ready(server: _Server, home: Homeostat, address: str, as_json: bool) -> None:
+    try:
+        _ready(home, address, as_json)
+    except HomeostatError as error:
+        server.failure, server.should_exit = error, True
 
 
 def _ready(home: Homeostat, address: str, as_json: bool) -> None:
