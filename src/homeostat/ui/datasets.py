@@ -17,7 +17,7 @@ _REASONS = 100
 def listing(view: Viewing) -> Response[bytes]:
     """Every dataset with its newest version."""
     with view.read() as reader:
-        seen = snapshot.take(reader, with_windows=0)
+        seen = snapshot.take(reader, page=0)
     rows = sum(version.rows for version in seen.versions.values())
     count = len(seen.datasets)
     sentence = (

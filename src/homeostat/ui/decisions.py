@@ -12,7 +12,7 @@ from homeostat.delivery import deployments
 from homeostat.governance import approvals, decisions
 from homeostat.governance.records import Decision, DecisionState
 from homeostat.pipelines import runs
-from homeostat.ui import formats
+from homeostat.ui import evidence, formats
 from homeostat.ui.views import Viewing, act, reason_in, screen
 
 _SHOWN = 200
@@ -50,7 +50,8 @@ def show(view: Viewing, id: FromPath[str]) -> Response[bytes]:
         approvals=asked,
         run=run,
         deployments=led,
-        inputs=_facts(found.inputs),
+        inputs=_facts(evidence.rest(found.inputs)),
+        evidence=evidence.rollout(found.inputs),
         trigger=_trigger(found),
     )
 
@@ -102,8 +103,13 @@ def _trigger(decision: Decision) -> tuple[str, str] | None:
     what, _, which = (decision.trigger or "").partition("/")
     if not what:
         return None
-    pages = {"incident": f"/incidents/{which}", "deployment": f"/deployments/{which}"}
+    pages = {
+        "incident": f"/incidents/{which}",
+        "deployment": f"/deployments/{which}",
+        "endpoint": f"/endpoints/{which}",
+    }
     said = {"incident": "an incident", "deployment": "a deployment", "person": "a person", "schedule": "the schedule"}
+    said["endpoint"] = f"what {which} was seen to do"
     return said.get(what, decision.trigger or ""), pages.get(what, "")
 
 

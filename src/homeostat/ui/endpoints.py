@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Response
-from litestar.params import FromPath, URLEncodedBody
+from litestar.params import FromPath, QueryParameter, URLEncodedBody
 from litestar.response import Redirect
 
 from homeostat.delivery import definitions, deployments, rollbacks
+from homeostat.delivery.records import Deployment
 from homeostat.governance import decisions
-from homeostat.monitoring import incidents, monitors
+from homeostat.monitoring import monitors
 from homeostat.monitoring.records import MonitorState
 from homeostat.serving import endpoints as served
-from homeostat.ui import charts, health, home, organs, snapshot
+from homeostat.ui import charts, evidence, health, home, organs, snapshot
 from homeostat.ui.views import View, Viewing, act, reason_in, screen
 
 Form = URLEncodedBody[dict[str, str]]
 
 
 @screen("/endpoints")
-def listing(view: Viewing) -> Response[bytes]:
-    """Every endpoint."""
+def listing(view: Viewing, page: Annotated[int, QueryParameter(ge=1, le=1_000_000)] = 1) -> Response[bytes]:
+    """Every endpoint, by name."""
     with view.read() as reader:
-        seen = snapshot.take(reader, inference_alive=view.home.plane.supervisor.alive(), with_windows=200)
-    found = health.ranked(health.of(seen, e.name) for e in seen.endpoints if e.name in seen.windows)
+        seen = snapshot.take(reader, inference_alive=view.home.plane.supervisor.alive(), page=page)
+    found = [health.of(seen, e.name) for e in seen.endpoints if e.name in seen.windows]
     sentence = health.sentence(found) if found else "No endpoint answers yet."
-    return view.page("endpoints.html", "Endpoints", sentence=sentence, rows=home.rows(view, seen, found))
+    pages = -(-len(seen.endpoints) // snapshot.PAGE)
+    rows = home.rows(seen, found)
+    return view.page("endpoints.html", "Endpoints", sentence=sentence, rows=rows, shown_page=page, pages=pages)
 
 
 @screen("/endpoints/{endpoint:str}")
@@ -36,12 +39,11 @@ def show(view: Viewing, endpoint: FromPath[str]) -> Response[bytes]:
     with view.read() as reader:
         seen = snapshot.of_endpoint(reader, endpoint, inference_alive=view.home.plane.supervisor.alive())
         states = monitors.listing(reader, endpoint)
-        past = incidents.listing(reader, endpoint, limit=50)
         gate, rollout = definitions.gate_of(reader, endpoint), definitions.rollout_of(reader, endpoint)
     one = health.of(seen, endpoint)
     windows = charts.answering(seen.windows[endpoint])
     champion = seen.endpoints[0].arm("champion")
-    marks = charts.marks(past, seen.decisions)
+    marks = charts.marks(seen.noticed, seen.decisions)
     points = charts.quality(windows)
     last = windows[-1] if windows else None
     return view.page(
@@ -67,7 +69,7 @@ def show(view: Viewing, endpoint: FromPath[str]) -> Response[bytes]:
         monitors=_evidence(states, champion.version if champion else None),
         evaluation=seen.evaluation,
         deployments=seen.deployments[:25],
-        incidents=past[:10],
+        incidents=seen.noticed[:10],
         decisions=seen.decisions[:15],
         question=seen.approvals[0] if seen.approvals else None,
     )
@@ -109,12 +111,6 @@ def deployment(view: Viewing, id: FromPath[str]) -> Response[bytes]:
         entries = [d for d in decisions.listing(reader, subject) if d.trigger == f"deployment/{id}"]
         decision = decisions.get(reader, found.decision_id) if found.decision_id else None
         rollout = definitions.rollout_of(reader, found.endpoint)
-    arms = [_arm(name, found.evidence[name]) for name in ("champion", "candidate") if name in found.evidence]
-    differences = {
-        name: _ABSENT | limits
-        for name, limits in (found.evidence.get("differences") or {}).items()
-        if None not in (_ABSENT | limits).values()
-    }
     title = f"{found.model} version {found.version} to {found.endpoint}, {found.state.replace('_', ' ')}"
     return view.page(
         "deployment.html",
@@ -124,19 +120,15 @@ def deployment(view: Viewing, id: FromPath[str]) -> Response[bytes]:
         entries=entries,
         decision=decision,
         rollout=rollout,
-        arms=arms,
-        differences=differences,
-        paired=found.evidence.get("paired"),
+        summary=_plainly(found),
+        evidence=evidence.rollout(found.evidence),
     )
 
 
-_ABSENT: dict[str, Any] = {"value": None, "low": None, "high": None, "margin": None}
-
-
-def _arm(name: str, told: dict[str, Any]) -> dict[str, Any]:
-    """What a rollout's evidence says of one arm; what it does not say is None."""
-    known = ("version", "requests", "errors", "slow", "p99_us", "called", "mean")
-    return {"arm": name} | {key: told.get(key) for key in known}
+def _plainly(found: Deployment) -> str:
+    """The summary without the words that the page's heading says already."""
+    said = found.summary.removeprefix(f"version {found.version} was rolled back: ")
+    return said[:1].upper() + said[1:]
 
 
 @screen("/evaluations/{id:str}")

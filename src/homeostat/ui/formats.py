@@ -34,6 +34,11 @@ def reading(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 100 else f"{value:.3f}"
 
 
+def tenth(value: float | None) -> str:
+    """A measure to one decimal."""
+    return NONE if value is None else f"{value:.1f}"
+
+
 def share(value: float | None) -> str:
     """A share as a percentage."""
     if value is None:
@@ -151,9 +156,11 @@ def plain(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         return number(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{words(str(name))} {plain(inner)}" for name, inner in value.items()) or NONE
     if isinstance(value, list | tuple):
         return ", ".join(plain(v) for v in value) or NONE
     return str(value)
 
 
-FILTERS = {f.__name__: f for f in (number, reading, share, latency, duration, size, short, words, plain, rate)}
+FILTERS = {f.__name__: f for f in (number, reading, share, latency, duration, size, short, tenth, words, plain, rate)}

@@ -7,9 +7,8 @@ from typing import Any
 from litestar import Response
 
 from homeostat.ui import charts, health, organs, sentences, snapshot
-from homeostat.ui.views import View, Viewing, screen
+from homeostat.ui.views import Viewing, screen
 
-_SHOWN = 50
 _TOLD = 14
 
 
@@ -25,21 +24,21 @@ def home(view: Viewing) -> Response[bytes]:
         "Loop",
         sentence=health.sentence(found) if found else "Nothing is served yet.",
         organs=organs.strip(seen, view.now),
-        rows=rows(view, seen, found),
+        rows=rows(seen, found),
         more=len(seen.endpoints) - len(found),
         told=told,
         seen=seen,
     )
 
 
-def rows(view: View, seen: snapshot.Snapshot, found: list[health.Health]) -> list[dict[str, Any]]:
+def rows(seen: snapshot.Snapshot, found: list[health.Health]) -> list[dict[str, Any]]:
     """The endpoints as table rows."""
     made = []
-    for one in found[:_SHOWN]:
+    for one in found:
         mine = snapshot.narrow(seen, one.endpoint)
         windows = charts.answering(mine.windows[one.endpoint])
         last = windows[-1] if windows else None
-        marks = charts.marks(mine.incidents, mine.decisions)
+        marks = charts.marks(mine.noticed, mine.decisions)
         made.append(
             {
                 "endpoint": mine.endpoints[0],

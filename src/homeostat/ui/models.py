@@ -75,8 +75,25 @@ def version(view: Viewing, model: FromPath[str], number: FromPath[int]) -> Respo
         data=data,
         deployments=led,
         evaluations=held,
+        fate=_fate(led, number == newest),
         columns=_columns(manifest.profile) if manifest is not None and manifest.profile is not None else [],
     )
+
+
+_FATES = {
+    "refused": "was refused by the gate",
+    "rolled_back": "was rolled back",
+    "failed": "could not be put to work",
+    "gating": "is being held against its gate",
+    "waiting": "waits for more evidence at its gate",
+}
+
+
+def _fate(led: list[Deployment], newest: bool) -> str:
+    """What became of a version that answers nowhere."""
+    if led:
+        return _FATES.get(max(led, key=lambda d: d.requested_at).state, "is archived")
+    return "is the newest and serves nowhere" if newest else "is archived"
 
 
 def _arms(reader: Reader, model: str) -> dict[int, list[tuple[str, str, float]]]:

@@ -26,7 +26,8 @@ from homeostat.serving import endpoints
 from homeostat.serving.records import Endpoint
 
 _RECENT = 60
-WINDOWS = 90  # windows of an endpoint that are looked at
+PAGE = 25  # endpoints of a project that are looked at in full
+WINDOWS = 60  # windows of an endpoint that are looked at
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -43,16 +44,24 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     evaluation: Evaluation | None  # the newest
     windows: dict[str, list[Window]]
     incidents: tuple[Incident, ...]  # open and acting, newest first
+    noticed: tuple[Incident, ...]  # in every state, newest first
     approvals: tuple[Approval, ...]  # waiting
     decisions: tuple[Decision, ...]  # newest first
     inference_alive: bool = True
 
 
-def take(reader: Reader, *, inference_alive: bool = True, with_windows: int = 50) -> Snapshot:
-    """The whole project; windows are read for the first `with_windows` endpoints only."""
+def take(reader: Reader, *, inference_alive: bool = True, page: int | None = None) -> Snapshot:
+    """The whole project; windows are read for a page of its endpoints: `page` by name from 1, 0 for none, or None for
+    those about which something is open, and then by name."""
     known = tuple(datasets.listing(reader))
     served = tuple(endpoints.listing(reader))
     asked = tuple(deployments.listing(reader, limit=_RECENT))
+    current = tuple(incidents.listing(reader, state=("open", "acting")))
+    questions = tuple(approvals.listing(reader, "waiting"))
+    urgent = {i.endpoint for i in current} | {a.subject.removeprefix("endpoint/") for a in questions}
+    first = [e.name for e in sorted(served, key=lambda e: (page is None and e.name not in urgent, e.name))]
+    start = PAGE * ((1 if page is None else page) - 1)
+    shown = first[start : start + PAGE] if start >= 0 else []
     return Snapshot(
         datasets=known,
         versions={d.name: v for d in known if (v := _newest(reader, d.name)) is not None},
@@ -63,9 +72,10 @@ def take(reader: Reader, *, inference_alive: bool = True, with_windows: int = 50
         policies={policy.endpoint: policy for policy in policies.listing(reader)},
         deployments=asked,
         evaluation=_evaluation(reader, asked),
-        windows={e.name: windows.listing(reader, e.name, limit=WINDOWS) for e in served[:with_windows]},
-        incidents=tuple(incidents.listing(reader, state=("open", "acting"))),
-        approvals=tuple(approvals.listing(reader, "waiting")),
+        windows={name: windows.listing(reader, name, limit=WINDOWS) for name in shown},
+        incidents=current,
+        noticed=tuple(incidents.listing(reader, limit=_RECENT)),
+        approvals=questions,
         decisions=tuple(decisions.listing(reader, limit=_RECENT)),
         inference_alive=inference_alive,
     )
@@ -89,8 +99,9 @@ def of_endpoint(reader: Reader, name: str, *, inference_alive: bool = True) -> S
         policies={name: policy},
         deployments=asked,
         evaluation=_evaluation(reader, asked),
-        windows={name: windows.listing(reader, name, limit=4 * WINDOWS)},
+        windows={name: windows.listing(reader, name, limit=6 * WINDOWS)},
         incidents=tuple(incidents.listing(reader, name, state=("open", "acting"))),
+        noticed=tuple(incidents.listing(reader, name, limit=_RECENT)),
         approvals=tuple(a for a in approvals.listing(reader, "waiting") if a.subject == subject),
         decisions=tuple(decisions.listing(reader, subject, limit=_RECENT)),
         inference_alive=inference_alive,
@@ -105,6 +116,7 @@ def narrow(whole: Snapshot, name: str) -> Snapshot:
         deployments=tuple(d for d in whole.deployments if d.endpoint == name),
         windows={name: whole.windows.get(name, [])},
         incidents=tuple(i for i in whole.incidents if i.endpoint == name),
+        noticed=tuple(i for i in whole.noticed if i.endpoint == name),
         approvals=tuple(a for a in whole.approvals if a.subject == f"endpoint/{name}"),
         decisions=tuple(d for d in whole.decisions if d.subject == f"endpoint/{name}"),
     )

@@ -94,7 +94,7 @@
     const axis = { stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const unit = figure.dataset.unit || "";
     const time = figure.dataset.x !== "step";
-    const bound = { stroke: "transparent", points: { show: false }, value: (_, v) => show(v, unit) };
+    const bound = { stroke: "transparent", points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }), value: (_, v) => show(v, unit) };
     const n = data.names.length;
     const months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
     const dates = (_, ticks, __, ___, step) => ticks.map((seconds) => {
