@@ -70,11 +70,7 @@ class Loop:
         self._not_up: HomeostatError | None = None
 
     def start(self) -> None:
-        """Begin, on a thread. Returns once inference is up; raises `serving.inference_not_up` where it cannot be.
-
-        Inference is started on the loop's own thread, which lives as long as the process: a worker that is to die with
-        its parent dies with the thread that started it.
-        """
+        """Begin, on a thread. Returns once inference is up; raises `serving.inference_not_up` where it cannot be."""
         self._thread = threading.Thread(target=self._run, name="control-loop", daemon=True)
         self._thread.start()
         self._begun.wait()

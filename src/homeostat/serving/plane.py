@@ -26,8 +26,7 @@ CANNOT_LOAD = entry(
 class Plane:
     """Publishes plans and keeps the process that follows them alive.
 
-    `ensure` is the control loop's, on its one thread: a worker that is to die with control dies with the thread that
-    started it. `apply` may be called from any thread; where the worker is gone it waits for the loop to start another.
+    Both may be called from any thread, and wait for nobody who waits for the worker.
     """
 
     def __init__(self, database: Database, supervisor: Supervisor, objects: Path, *, open_access: bool = False) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -48,7 +49,8 @@ class Supervisor:
         self.host = host
         self.port = port
         self._any_port = port == 0
-        self._bound = bound_to_parent
+        # The kernel ends a bound worker with the thread that started it, so one thread that stays starts them all.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="inference-starter") if bound_to_parent else None
         self._trouble: HomeostatError | None = None  # why the last start failed; not tried again before `_retry_at`
         self._retry_at = 0.0
         self._pause = 0.0
@@ -150,7 +152,7 @@ class Supervisor:
         """Drain and end the worker (SIGTERM, then SIGKILL)."""
         ack = self.acknowledged()
         if ack is None or not self.alive():
-            self._reap()
+            self._see_off(2.0)
             return
         for number, patience in ((signal.SIGTERM, timeout), (signal.SIGKILL, 2.0)):
             with contextlib.suppress(ProcessLookupError):
@@ -159,19 +161,22 @@ class Supervisor:
             while time.monotonic() < deadline:
                 self._reap()
                 if not self.alive():
+                    self._see_off(patience)
                     return
                 time.sleep(0.01)
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "homeostat.inference", "--directory", str(self.directory)]
         command += ["--host", self.host, "--port", str(self.port), "--worker", _WORKER]
-        if self._bound:
-            command.append("--parent-death")
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        if self._starter is None:
+            self._process = self._spawn(command)
+        else:
+            self._process = self._starter.submit(self._spawn, [*command, "--parent-death"]).result()
         self.adopted = False
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     def _await_start(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -181,8 +186,16 @@ class Supervisor:
             if self._process is not None and self._process.poll() is not None:
                 break
             time.sleep(0.005)
-        last = self.log.read_text(errors="replace").strip().splitlines()[-1:] if self.log.exists() else []
-        raise NOT_UP(field="inference_port", seconds=timeout, why=last[0] if last else "no word from it", log=self.log)
+        said = self.log.read_text(errors="replace").strip().splitlines()[-5:] if self.log.exists() else []
+        why = next((line for line in reversed(said) if not line.startswith("hint:")), "no word from it")
+        raise NOT_UP(field="inference_port", seconds=timeout, why=why.removeprefix("error: "), log=self.log)
+
+    def _see_off(self, patience: float) -> None:
+        """Wait for the very end of a worker of our own: it lets go of its lock a moment before."""
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)
+            self._reap()
 
     def _reap(self) -> None:
         if self._process is not None and self._process.poll() is not None:
