@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from homeostat.serving import endpoints
+from homeostat.serving.records import EndpointArm
 from homeostat.ui import assets, health, sentences
 from homeostat.ui.charts import Mark, Point, spark
 from homeostat.ui.health import Health
@@ -211,6 +213,15 @@ def test_a_sentence_counts_endpoints_by_state() -> None:
     found = [one("ok", "Healthy"), one("ask", "Waiting for you"), one("ok", "Healthy"), one("run", "Adapting")]
     assert health.sentence(found) == "Two endpoints are healthy, one is adapting, one waits for you."
     assert health.sentence([one("idle", "Paused")]) == "One endpoint is paused."
+
+
+def test_a_reading_is_not_passed_on_to_the_version_that_follows(own_site: Site) -> None:
+    assert own_site.ask("/endpoints/demand", role="viewer").title.startswith("demand is healthy")
+    with own_site.home.database.write(actor="service:delivery") as tx:
+        arm = EndpointArm(name="champion", version=2, share=1.0, since=tx.at)
+        endpoints.set_arms(tx, "demand", (arm,))
+    answer = own_site.ask("/endpoints/demand", role="viewer")
+    assert answer.title == "demand answers, its quality not known yet."
 
 
 def test_every_word_for_a_state_can_be_said() -> None:

@@ -48,7 +48,9 @@ def of(whole: Snapshot, name: str) -> Health:
     """How the endpoint `name` is."""
     seen = narrow(whole, name)
     points = charts.quality(charts.answering(seen.windows[name]))
-    reading = points[-1] if points else None
+    champion = seen.endpoints[0].arm("champion")
+    # A reading tells of the version that it was taken of: of one that has just taken over nothing is known yet.
+    reading = points[-1] if points and champion is not None and points[-1].version == champion.version else None
     metric = next((w.metric.name for w in reversed(seen.windows[name]) if w.metric is not None), None)
     tone, word = _tone(seen, reading)
     why, why_at, href, why_state = _why(seen)
