@@ -31,5 +31,7 @@ def encode(recipe: str):
     rollout=hs.canary(share=0.3), respond=hs.automatic(learn_from="since_change", min_positives=220),
 )  # fmt: skip
 def fraud(X, y, *, recipe: str = "honest", trees: int = 80):
-    model = HistGradientBoostingClassifier(max_iter=trees, learning_rate=0.08, max_leaf_nodes=12, min_samples_leaf=10)
+    model = HistGradientBoostingClassifier(
+        max_iter=trees, learning_rate=0.08, max_leaf_nodes=12, l2_regularization=5, early_stopping=False, random_state=0
+    )
     return make_pipeline(encode(recipe), model).fit(X, y)
