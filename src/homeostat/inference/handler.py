@@ -25,6 +25,12 @@ from homeostat.inference.segments import SegmentWriter
 from homeostat.inference.tensors import DATATYPES
 from homeostat.inference.wire import Grant
 
+STARTING = entry(
+    "inference.starting",
+    Kind.UNAVAILABLE,
+    "the inference process has just started and has not read its plan yet",
+    "try again in a moment; GET /v2/health/ready tells when it is",
+)
 NO_ROUTE = entry(
     "inference.no_route",
     Kind.NOT_FOUND,
@@ -120,6 +126,8 @@ class Handler:
         parts = path.split("/")[1:] if path.startswith("/") else []
         if parts[:2] == ["v2", "health"]:
             return self._health(table, method, parts, path)
+        if table is EMPTY:  # a worker that has just begun knows no token yet, which is not the caller's fault
+            raise STARTING()
         now = self._clock.now()
         grant = table.tokens.grant(headers.get(b"authorization"), now)
         if parts == ["v2"]:
