@@ -26,8 +26,8 @@ CALENDAR = ["day", "season", "mnth", "hr", "holiday", "weekday", "workingday"]
     held_out="5d",
     gate=[hs.champion(rule="not_shown_worse", min_positives=30)],
     rollout=hs.shadow(days=4),
-    respond=hs.automatic(learn_from="all", min_rows=336, min_positives=60, cooldown="55d"),
-    schedule="60d",
+    respond=hs.automatic(learn_from="all", min_rows=168, min_positives=30, cooldown="55d"),
+    schedule="55d",
 )
 def busy(X, y):
     """`day` counts days since the first: splits on it let the newest rows correct the older ones."""

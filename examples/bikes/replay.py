@@ -123,11 +123,16 @@ def _replay(trial: Trial, rest: pl.DataFrame, folder: Path, say: Any) -> tuple[N
         if n % MONTH == 0:
             right = (np.array(served) == rest["busy"][: len(served)].to_numpy()).mean()
             say(f"  day {n:3d}  accuracy so far {right:.3f}")
+    replay.close()
     return np.array(served), replay.failed
 
 
 def _metadata(trial: Trial) -> dict[str, Any]:
-    return dict(Connection(trial.inference, trial.control.token).get("/v2/models/busy"))
+    inference = Connection(trial.inference, trial.control.token)
+    try:
+        return dict(inference.get("/v2/models/busy"))
+    finally:
+        inference.close()
 
 
 def _label_of(answer: dict[str, Any]) -> int:

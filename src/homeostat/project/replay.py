@@ -17,7 +17,7 @@ from homeostat.project.connection import Connection
 
 _DATATYPES = {pl.Float64: "FP64", pl.Int64: "INT64", pl.String: "BYTES", pl.Boolean: "BOOL"}
 _FAILED = 599  # no answer at all
-_SETTLES = 20  # times a minute that `settle` waits at most
+_SETTLES = 20  # minutes that `settle` waits at most
 
 
 class Replay:
@@ -84,6 +84,12 @@ class Replay:
         """Wait until the platform has dealt with everything it was sent; False if that takes many minutes."""
         return any(self.control.get("/loop", wait=60)["settled"] for _ in range(_SETTLES))
 
+    def close(self) -> None:
+        """Close the connection to the endpoint; the next request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def _send(self, body: dict[str, Any]) -> dict[str, Any]:
         self.requests += 1
         status, answer = self._ask(msgspec.json.encode(body))
@@ -103,6 +109,5 @@ class Replay:
             response = self._connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException):
-            self._connection.close()
-            self._connection = None
+            self.close()
             return _FAILED, b""

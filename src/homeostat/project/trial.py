@@ -69,6 +69,8 @@ class Trial:
 
     def close(self) -> None:
         """Stop what was started."""
+        if hasattr(self, "control"):
+            self.control.close()
         if self.server.poll() is None:
             self.server.send_signal(signal.SIGTERM)
             try:
