@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -176,7 +177,7 @@ class Crowd:
     """Clients that ask without pause on threads of their own; `stop` gives what they were answered."""
 
     def __init__(self, address: str, name: str, clients: int = 3) -> None:
-        self.answers: list[tuple[int, int]] = []  # status, version
+        self.answers: list[tuple[float, float, int, int]] = []  # when it was asked and answered, status, version
         self.trouble: list[BaseException] = []
         self._ended = threading.Event()
         self._heard = threading.Condition()
@@ -190,7 +191,7 @@ class Crowd:
         with self._heard:
             assert self._heard.wait_for(lambda: len(self.answers) >= goal or self.trouble, 30)
 
-    def stop(self) -> list[tuple[int, int]]:
+    def stop(self) -> list[tuple[float, float, int, int]]:
         """End, and give every answer."""
         self._ended.set()
         for thread in self._threads:
@@ -202,9 +203,10 @@ class Crowd:
         caller = Caller(address)
         try:
             while not self._ended.is_set():
+                begun = time.monotonic()
                 status, answer = caller.ask(name)
                 with self._heard:
-                    self.answers.append((status, int(answer.get("model_version", 0))))
+                    self.answers.append((begun, time.monotonic(), status, int(answer.get("model_version", 0))))
                     self._heard.notify_all()
         except BaseException as trouble:
             self.trouble.append(trouble)
