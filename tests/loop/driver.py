@@ -245,7 +245,7 @@ class Driver:
             if kill.point == "request.sent":
                 self._kill_under_way = kill.victim
                 continue
-            pid = str(self.server.inference_pid) if kill.victim == "inference" else ""
+            pid = "" if kill.victim == "itself" else str(self.server.pid_of(kill.victim))
             armed = self.server.kill_folder / kill.point
             assert not armed.exists(), f"{kill.point} is armed already"
             armed.write_text(pid)
@@ -272,10 +272,10 @@ class Driver:
     def _strike(self) -> None:
         """Kill whom it was said to kill while a request is on its way."""
         victim, self._kill_under_way = self._kill_under_way, ""
-        if victim == "inference":
-            os.kill(self.server.inference_pid, signal.SIGKILL)
-        elif victim == "control":
+        if victim == "control":
             self.server.kill()
+        elif victim:
+            os.kill(self.server.pid_of(victim), signal.SIGKILL)
 
     def _send(self, body: bytes) -> tuple[int, bytes]:
         if self._http is None:

@@ -1,8 +1,9 @@
 """Every moment of the loop at which the tests kill a process: the point, the day it is armed on, and who dies there.
 
 A point of the product (`foundation.killpoints.passing`) is passed by control or by a worker, whichever does that part
-of the work, and that process dies ("itself"), or the inference process does while the other stands there. The point
-"request.sent" is none of the product: the driver itself kills when a request is on its way.
+of the work, and that process dies ("itself"), or another does while it stands there: the inference process, or the
+server that forks the workers, with all of them. The point "request.sent" is none of the product: the driver itself
+kills when a request is on its way.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Kill(NamedTuple):
 
     point: str
     day: int | None
-    victim: Literal["itself", "inference", "control"] = "itself"
+    victim: Literal["itself", "inference", "workers", "control"] = "itself"
 
     def __str__(self) -> str:
         when = "start" if self.day is None else f"day{self.day}"
@@ -96,4 +97,6 @@ KILLS = (
     Kill("plan.written", LEAKY_DAY, "inference"),
     Kill("promotion.saved", ADAPTING, "inference"),
     Kill("rollback.saved", LEAKY_DAY, "inference"),
+    Kill("request.sent", ADAPTING, "workers"),
+    Kill("step.train.running.after", LEAKY_DAY, "workers"),
 )

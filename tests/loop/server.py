@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from homeostat.project.connection import Connection
 from homeostat.project.locate import read_token
 
@@ -43,6 +45,13 @@ class Server:
     def inference_pid(self) -> int:
         """The inference process, as its acknowledgement names it."""
         return int(json.loads((self.home / "inference" / "acks" / "0.json").read_bytes())["pid"])
+
+    def pid_of(self, who: str) -> int:
+        """The process id of "inference", or of the server that forks the "workers"."""
+        if who == "inference":
+            return self.inference_pid
+        children = psutil.Process(self.pid).children()
+        return next(child.pid for child in children if "homeostat.engines.forkserver" in child.cmdline())
 
     def alive(self) -> bool:
         """Whether control still runs."""
