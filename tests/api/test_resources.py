@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import sqlalchemy as sa
 
 from homeostat.foundation import events
@@ -243,9 +244,9 @@ def test_the_way_out_is_plain_files(server: Server, tmp_path: Path) -> None:
     assert server.ask("GET", "/api/v1/export", token="operator").status == 403
 
 
-def test_a_backup_is_made_while_it_runs(server: Server, tmp_path: Path) -> None:
+def test_a_backup_is_made_while_it_runs(server: Server, tmp_path_factory: pytest.TempPathFactory) -> None:
     register(server)
-    target = tmp_path / "backup"
+    target = tmp_path_factory.mktemp("elsewhere") / "backup"
     answer = server.ask("POST", "/api/v1/backup", {"path": str(target)})
     assert answer.status == 200 and (target / "homeostat.db").is_file()
     again = server.ask("POST", "/api/v1/backup", {"path": str(target)})
