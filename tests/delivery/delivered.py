@@ -82,7 +82,7 @@ class Place:
         migrations.prepare(database)
         with database.write(actor="service:test") as tx:
             principals.ensure(tx, "person:ann", "person", ("admin", "approver"))
-        engine = Local(folder)
+        engine = Local(folder, workers=2)
         plane = Plane(database, Supervisor(folder / "inference", "127.0.0.1", 0), folder / "objects", open_access=True)
         return cls(folder, database, engine, plane, Releases(database, engine, plane))
 

@@ -11,7 +11,7 @@ from homeostat.control.records import Policy
 from homeostat.delivery import deployments, rollbacks
 from homeostat.delivery.records import Deployment
 from homeostat.delivery.releases import Releases
-from homeostat.foundation.database import Database, Transaction
+from homeostat.foundation.database import Database, Reader, Transaction
 from homeostat.foundation.errors import HomeostatError, Kind
 from homeostat.foundation.ids import digest_of
 from homeostat.foundation.killpoints import passing
@@ -191,10 +191,16 @@ def _retrain(database: Database, runner: Runner, releases: Releases, project: st
         return True
     key = digest_of(f"deploy {decision.id}".encode())[:32]
     with database.read(project) as reader:
-        deployment = deployments.find(reader, key)
+        deployment = deployments.find(reader, key) or _of_version(reader, decision, int(str(started.result["version"])))
     if deployment is None:
         return _deploy(database, releases, project, decision, started.result, key)
     return _follow(database, project, decision, deployment)
+
+
+def _of_version(reader: Reader, decision: Decision, version: int) -> Deployment | None:
+    """The deployment of the version that a decision's run made, where somebody else was quicker to ask for it."""
+    listed = deployments.listing(reader, decision.subject.removeprefix("endpoint/"))
+    return next((d for d in listed if d.version == version), None)
 
 
 def _deploy(
