@@ -153,7 +153,9 @@ class Place:
 
 
 class Caller:
-    """A client of the inference plane that keeps its connection."""
+    """A client of the inference plane that keeps its connection; `token` is presented where there is one."""
+
+    token = ""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.removeprefix("http://").partition(":")
@@ -164,7 +166,10 @@ class Caller:
         values = {"x": list(x) if x is not None else [0.5] * count, "noise": [0.0] * count}
         inputs = [{"name": n, "shape": [count], "datatype": "FP64", "data": v} for n, v in values.items()]
         body = msgspec.json.encode({"inputs": inputs, "parameters": parameters})
-        self._connection.request("POST", f"/v2/models/{name}/infer", body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        )
+        self._connection.request("POST", f"/v2/models/{name}/infer", body, headers)
         answer = self._connection.getresponse()
         return answer.status, msgspec.json.decode(answer.read())
 
