@@ -163,7 +163,10 @@ def test_an_older_database_gains_indexes_and_columns_with_a_default(tmp_path: Pa
     with sqlite3.connect(path) as raw:
         raw.execute("DROP INDEX ix_events_kind")
         raw.execute("ALTER TABLE endpoints DROP COLUMN predictions")
-        raw.execute("INSERT INTO endpoints VALUES ('e', 'default', 'fraud', 'fraud', 1, x'5b5d', 0, 0, NULL, 0)")
+        names = "id, project, name, model, created_at, arms, epoch, paused, watermark, replaying"
+        raw.execute(
+            f"INSERT INTO endpoints ({names}) VALUES ('e', 'default', 'fraud', 'fraud', 1, x'5b5d', 0, 0, NULL, 0)"
+        )
         raw.execute("UPDATE schema_state SET digest = 'of an older version'")
     raw.close()
     database = Database(f"sqlite:///{path}")

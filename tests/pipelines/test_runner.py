@@ -81,7 +81,7 @@ def test_a_failed_step_fails_the_run_with_the_users_line(home: Home, capfd: pyte
     home.define(*NAMES, source=broken)
     run = home.run()
     assert run.state == "failed" and run.error is not None
-    assert run.error.startswith(f"step 'doubled': flow.py: flow.py, line {line}: TypeError: list indices")
+    assert run.error.startswith(f"step 'doubled': flow.py, line {line}: TypeError: list indices")
     states = home.states(run)
     assert (states["doubled"], states["total"]) == ("failed", "skipped")
     assert "numbers['a']" in capfd.readouterr().err
