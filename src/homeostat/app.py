@@ -81,7 +81,15 @@ class Homeostat:
         home = settings.home
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = _take_lock(home)
-        clock = clock or SystemClock()
+        try:
+            return cls._wire(settings, lock, clock or SystemClock(), bound_to_parent)
+        except BaseException:
+            lock.close()  # else this process would hold a home that it could not open
+            raise
+
+    @classmethod
+    def _wire(cls, settings: Settings, lock: IO[str], clock: Clock, bound_to_parent: bool) -> Homeostat:
+        home = settings.home
         database = Database(settings.database_url, clock, key=events.key_at(home / "audit.key"))
         migrations.prepare(database)
         objects = Objects(settings.objects_url)

@@ -156,7 +156,7 @@ def test_the_plan_is_written_only_when_it_changed(plane: Plane) -> None:
     put(plane, 1)
     assert plane.ensure() and path.stat().st_ino != before.st_ino
     (plane.directory / "plan.json").write_bytes(b"{")
-    plane.ensure()
+    plane.apply()
     assert wire.msgspec.json.decode(path.read_bytes(), type=wire.Plan).endpoints[0].name == "fraud"
 
 

@@ -127,11 +127,13 @@ class Releases:
         return (now.state, now.stage) != (deployment.state, deployment.stage)
 
     def busy(self, project: str) -> list[str]:
-        """What is still being worked on without anyone having to wait for the world: gates under way."""
+        """What is still being worked on without anyone having to wait for the world: gates, and evidence to be read."""
         with self.database.read(project) as reader:
             gating = deployments.listing(reader, states=("gating",))
             going_on = [d for d in gating if not held_up(endpoints.get(reader, d.endpoint), d)]
-        return [f"gate of {d.model}@{d.version}" for d in going_on]
+            resting = [d for d in deployments.listing(reader, states=deployments.OPEN) if d.id in self.stages.resting]
+        gates = [f"gate of {d.model}@{d.version}" for d in going_on]
+        return gates + [f"evidence of {d.model}@{d.version}" for d in resting]
 
     def under_way(self, reader: Reader, endpoint: str) -> bool:
         """Whether a deployment of the endpoint is on its way; one that bakes or waits for labels does not count."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Literal
 
 import msgspec
@@ -23,6 +24,7 @@ from homeostat.serving.plane import Plane
 from homeostat.serving.records import Endpoint, EndpointArm
 
 ACTOR = "service:delivery"
+_QUICK, _REST = 0.5, 5.0  # a look longer than these seconds is followed by a rest of so many times its own length
 
 
 class Stages:
@@ -33,6 +35,8 @@ class Stages:
         self.engine = engine
         self.plane = plane
         self._looked: dict[str, object] = {}  # deployment -> what was there to see at the last look at its evidence
+        self._rest_until: dict[str, float] = {}  # a look that took long is not taken again at once
+        self.resting: set[str] = set()  # deployments with more to see, whose look has to rest
 
     def begin(self, tx: Transaction, deployment: Deployment) -> None:
         """Put a blessed version on the endpoint: at once where nothing answers yet, else through its first stage."""
@@ -89,7 +93,7 @@ class Stages:
         deployment, elapsed = self._elapsed(project, deployment, endpoint)
         over = (elapsed >= rollout.shadow_for, elapsed >= rollout.timeout)
         seen = (deployment.stage, endpoint.watermark, self._labels(project, gate), over)
-        if self._looked.get(deployment.id) == seen:
+        if not self._due(deployment, seen):
             return False
         evidence = self._evidence(project, deployment, endpoint, rollout, gate)
         if deployment.stage == "shadow":
@@ -100,6 +104,13 @@ class Stages:
         self._turn(project, deployment, rollout, judged, over=over[1])
         self._looked[deployment.id] = seen  # only now: what could not be read, or written down, is looked at again
         return True
+
+    def _due(self, deployment: Deployment, seen: object) -> bool:
+        """Whether there is more to see; on a log that takes long to read the loop looks a sixth of its time at most."""
+        more = self._looked.get(deployment.id) != seen
+        rests = more and time.monotonic() < self._rest_until.get(deployment.id, 0.0)
+        (self.resting.add if rests else self.resting.discard)(deployment.id)
+        return more and not rests
 
     def _around(self, project: str, deployment: Deployment) -> tuple[Endpoint, RolloutDefinition, Gate]:
         with self.database.read(project) as reader:
@@ -193,7 +204,11 @@ class Stages:
             dataset=gate.dataset,
             paired=deployment.stage == "shadow",
         )
-        return call(self.engine, "homeostat.delivery.evidence:read", job, EvidenceResult, label="rollout evidence")
+        began = time.monotonic()
+        read = call(self.engine, "homeostat.delivery.evidence:read", job, EvidenceResult, label="rollout evidence")
+        took = time.monotonic() - began
+        self._rest_until[deployment.id] = began + took + (_REST * took if took > _QUICK else 0.0)
+        return read
 
     def _take_over(self, tx: Transaction, deployment: Deployment, why: str) -> None:
         """Make the version champion; the one before stays loaded, to go back to."""
@@ -228,7 +243,7 @@ class Stages:
             return True
         deployment, elapsed = self._elapsed(project, deployment, endpoint)
         seen = (deployment.state, endpoint.watermark, elapsed >= rollout.bake)
-        if self._looked.get(deployment.id) == seen:
+        if not self._due(deployment, seen):
             return False
         evidence = self._evidence(project, deployment, endpoint, rollout, gate)
         reading = next((a for a in evidence.arms if a.arm == "candidate"), None)

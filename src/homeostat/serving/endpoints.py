@@ -71,6 +71,13 @@ def listing(reader: Reader) -> list[Endpoint]:
     return [_endpoint(row) for row in reader.execute(query.order_by(tables.endpoints.c.name)).mappings()]
 
 
+def watermarks(reader: Reader) -> dict[str, int | None]:
+    """Endpoint -> its newest event time, in the project."""
+    columns = (tables.endpoints.c.name, tables.endpoints.c.watermark)
+    query = sa.select(*columns).where(tables.endpoints.c.project == reader.project)
+    return {row.name: row.watermark for row in reader.execute(query)}
+
+
 def names(reader: Reader) -> dict[str, str]:
     """Endpoint id -> name, over every project."""
     columns = (tables.endpoints.c.id, tables.endpoints.c.name)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 from homeostat.foundation.database import Database
 from homeostat.foundation.errors import Kind, entry
-from homeostat.foundation.events import emit
+from homeostat.foundation.events import emit, read_after
 from homeostat.foundation.killpoints import passing
 from homeostat.inference import wire
 from homeostat.inference.wire import Ack
-from homeostat.serving import plans
+from homeostat.serving import endpoints, plans
 from homeostat.serving.events import InferenceStarted
 from homeostat.serving.supervisor import Supervisor
 
@@ -21,6 +22,9 @@ CANNOT_LOAD = entry(
     "the inference process cannot load {what}: {why}",
     "the versions that answered before go on answering; mend the package or deploy another version",
 )
+
+
+_LOOK_AGAIN = 5.0  # wall seconds
 
 
 class Plane:
@@ -37,6 +41,8 @@ class Plane:
         self.in_hand: set[str] = set()  # decisions that a thread of this process is carrying out right now
         self._mutex = threading.Lock()  # held while the rows are read and the plan is written, never while waiting
         self._applied = -1
+        self._published: tuple[int, int] | None = None  # epoch and newest event at the last look at the whole plan
+        self._published_at = 0.0
 
     @property
     def directory(self) -> Path:
@@ -45,7 +51,7 @@ class Plane:
 
     def ensure(self) -> bool:
         """See to it that a worker lives and follows the newest plan; returns whether anything had to be done."""
-        epoch = self._publish()
+        epoch = self._publish_if_new()
         started = self.supervisor.ensure()
         if started or self._applied < 0:
             self._tell(adopted=not started)
@@ -69,6 +75,17 @@ class Plane:
         what = wire.place(project, endpoint, version)
         if ack is not None and what in ack.failed:
             raise CANNOT_LOAD(field="version", what=what, why=ack.failed[what])
+
+    def _publish_if_new(self) -> int:
+        """Publish where anything happened since the last time; now and then all the same, since tokens run out."""
+        with self.database.read() as reader:
+            newest = read_after(reader, limit=1, every_project=True, newest_first=True)
+            state = (endpoints.current_epoch(reader), newest[0].seq if newest else 0)
+        now = time.monotonic()
+        if state != self._published or now - self._published_at >= _LOOK_AGAIN:
+            self._publish()
+            self._published, self._published_at = state, now
+        return state[0]
 
     def _publish(self) -> int:
         with self._mutex:
