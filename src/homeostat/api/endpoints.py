@@ -36,6 +36,12 @@ class Why(Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class Back(Why, frozen=True, kw_only=True):
+    """Why somebody rolls back, and (else: whatever is newest) which version: asked twice, it is taken off once."""
+
+    version: int | None = None
+
+
 @get("/endpoints", opt=needs("read"), sync_to_thread=True, tags=_TAGS)
 def listing(caller: Calling) -> list[Endpoint]:
     """Every endpoint of the project."""
@@ -104,10 +110,17 @@ def evaluation(caller: Calling, id: FromPath[str]) -> Evaluation:
 
 
 @post("/endpoints/{endpoint:str}/rollback", opt=needs("rollback"), sync_to_thread=True, status_code=200, tags=_TAGS)
-def rollback(caller: Calling, endpoint: FromPath[str], data: JSONBody[Why | None] = None) -> Decision:
+def rollback(caller: Calling, endpoint: FromPath[str], data: JSONBody[Back | None] = None) -> Decision:
     """Put the version before back; answers once it answers."""
-    reason = (data.reason if data else None) or f"{caller.name} asked for it"
-    return rollbacks.roll_back(caller.home.plane, endpoint, project=caller.project, actor=caller.name, reason=reason)
+    asked = data or Back()
+    return rollbacks.roll_back(
+        caller.home.plane,
+        endpoint,
+        project=caller.project,
+        actor=caller.name,
+        reason=asked.reason or f"{caller.name} asked for it",
+        version=asked.version,
+    )
 
 
 @post("/endpoints/{endpoint:str}/pause", opt=needs("rollback"), sync_to_thread=True, status_code=200, tags=_TAGS)
